@@ -1,0 +1,1 @@
+//! The agent that watches one host

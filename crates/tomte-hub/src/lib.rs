@@ -1,0 +1,1 @@
+//! The hub: what agents report, kept, judged and served

@@ -1,0 +1,1 @@
+//! The protocol between agent and hub, without sockets

@@ -1,0 +1,328 @@
+//! What every kind and field means: declared once, read by every surface.
+//!
+//! A kind is one module here with its fields as data, listed in [`KINDS`].
+//! The catalogue is open: [`Catalogue::describe`] adds what a probe, a foreign
+//! source or a newer agent brings, and everything above shows it generically.
+//!
+//! Names follow Prometheus: base units in the name (`_bytes _seconds _ratio
+//! _celsius _bytes_per_second`), `_total` only for counters that are passed on
+//! as they are. Rates are worked out by the agent and are gauges; so no gauge
+//! ends in `_total`, `_count`, `_sum` or `_bucket`.
+
+mod unit;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use unit::{Resolution, Unit};
+
+use crate::Name;
+use crate::assess::Threshold;
+
+/// The kinds this version ships, in the order in which people read them.
+pub const KINDS: &[&KindDef] = &[];
+
+/// A text that is nearly always known at compile time.
+type Text = Cow<'static, str>;
+
+/// What a kind of resource is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KindDef {
+    /// Singular: `disk`.
+    pub name: Name,
+    /// What it is, one sentence.
+    pub help: Text,
+    /// How resources of this kind are named, one sentence.
+    pub key: Text,
+    /// Its facets; the first owns the resource unless another one says so.
+    pub facets: Cow<'static, [FacetDef]>,
+    /// Its numbers.
+    pub fields: Cow<'static, [FieldDef]>,
+    /// Its texts and flags.
+    pub attributes: Cow<'static, [AttributeDef]>,
+    /// Its latest-only lists.
+    pub tables: Cow<'static, [TableDef]>,
+}
+
+impl KindDef {
+    /// The field of that name, or that was once called so.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&FieldDef> {
+        self.fields
+            .iter()
+            .find(|field| field.name == name)
+            .or_else(|| self.fields.iter().find(|field| field.renamed_from.iter().any(|old| old == name)))
+    }
+}
+
+/// A part of a resource that one collector owns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FacetDef {
+    /// `io`, `smart`; `main` where there is only one.
+    pub name: Name,
+    /// Whether the resource exists because this facet does.
+    pub owner: bool,
+}
+
+/// What a number means.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FieldDef {
+    /// Prometheus style, without the kind: `usage_ratio`.
+    pub name: Name,
+    /// The facet it belongs to.
+    pub facet: Name,
+    /// What it is measured in.
+    pub unit: Unit,
+    /// The step it is rounded to before it is judged, sent or kept.
+    pub resolution: Resolution,
+    /// What it says, one sentence.
+    pub help: Text,
+    /// When it is a problem, unless configured otherwise.
+    pub threshold: Option<Threshold>,
+    /// The reason of a problem; `{name}` and `{value}` are filled in:
+    /// `"{name} is {value} full"`.
+    pub phrase: Text,
+    /// How Home Assistant should show it.
+    pub home_assistant: HomeAssistant,
+    /// What the field used to be called.
+    pub renamed_from: Cow<'static, [Name]>,
+}
+
+impl FieldDef {
+    /// A field with what every field must say; the rest by the methods below.
+    #[must_use]
+    pub const fn new(
+        facet: &'static str,
+        name: &'static str,
+        unit: Unit,
+        resolution: Resolution,
+        help: &'static str,
+    ) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            facet: Cow::Borrowed(facet),
+            unit,
+            resolution,
+            help: Cow::Borrowed(help),
+            threshold: None,
+            phrase: Cow::Borrowed(""),
+            home_assistant: HomeAssistant::DIAGNOSTIC,
+            renamed_from: Cow::Borrowed(&[]),
+        }
+    }
+    /// Adds the default threshold and the words for crossing it.
+    #[must_use]
+    pub const fn judged(mut self, threshold: Threshold, phrase: &'static str) -> Self {
+        self.threshold = Some(threshold);
+        // Const code may not drop, so the empty text is forgotten instead.
+        std::mem::forget(std::mem::replace(&mut self.phrase, Cow::Borrowed(phrase)));
+        self
+    }
+    /// Adds how Home Assistant should show it.
+    #[must_use]
+    pub const fn in_home_assistant(mut self, shown: HomeAssistant) -> Self {
+        std::mem::forget(std::mem::replace(&mut self.home_assistant, shown));
+        self
+    }
+    /// The reason of a problem with this field, filled in.
+    #[must_use]
+    pub fn reason(&self, resource_name: &str, value: f64) -> String {
+        let value = self.unit.format(value);
+        if self.phrase.is_empty() {
+            format!("{resource_name}: {} is {value}", self.name)
+        } else {
+            self.phrase.replace("{name}", resource_name).replace("{value}", &value)
+        }
+    }
+}
+
+/// How Home Assistant should show a reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HomeAssistant {
+    /// Its device class (`temperature`, `data_size`, …), or empty.
+    pub device_class: Text,
+    /// Its state class (`measurement`, `total_increasing`), or empty.
+    pub state_class: Text,
+    /// Whether it is among the diagnostics rather than the main readings.
+    pub diagnostic: bool,
+    /// Whether the entity is enabled when it first appears.
+    pub enabled: bool,
+}
+
+impl HomeAssistant {
+    /// A main reading, enabled, without a device class.
+    pub const MAIN: Self = Self::class("");
+    /// A diagnostic reading, off until somebody wants it.
+    pub const DIAGNOSTIC: Self = Self {
+        device_class: Cow::Borrowed(""),
+        state_class: Cow::Borrowed("measurement"),
+        diagnostic: true,
+        enabled: false,
+    };
+    /// A main reading of a device class.
+    #[must_use]
+    pub const fn class(device_class: &'static str) -> Self {
+        Self {
+            device_class: Cow::Borrowed(device_class),
+            state_class: Cow::Borrowed("measurement"),
+            diagnostic: false,
+            enabled: true,
+        }
+    }
+}
+
+/// What a text or flag means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttributeDef {
+    /// Its name.
+    pub name: Name,
+    /// The facet it belongs to.
+    pub facet: Name,
+    /// What it says, one sentence.
+    pub help: Text,
+}
+
+impl AttributeDef {
+    /// An attribute, whole.
+    #[must_use]
+    pub const fn new(facet: &'static str, name: &'static str, help: &'static str) -> Self {
+        Self { name: Cow::Borrowed(name), facet: Cow::Borrowed(facet), help: Cow::Borrowed(help) }
+    }
+}
+
+/// What a latest-only list holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableDef {
+    /// Its name.
+    pub name: Name,
+    /// The facet it belongs to.
+    pub facet: Name,
+    /// What it lists, one sentence.
+    pub help: Text,
+    /// Its columns, each with its meaning.
+    pub columns: Cow<'static, [(Name, Text)]>,
+}
+
+/// Every kind that is known: those of this version, and those described since.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Catalogue {
+    kinds: BTreeMap<Name, Cow<'static, KindDef>>,
+}
+
+impl Default for Catalogue {
+    fn default() -> Self {
+        Self::builtin()
+    }
+}
+
+impl Catalogue {
+    /// The kinds this version ships.
+    #[must_use]
+    pub fn builtin() -> Self {
+        Self { kinds: KINDS.iter().map(|kind| (kind.name.clone(), Cow::Borrowed(*kind))).collect() }
+    }
+
+    /// All kinds, by name.
+    pub fn kinds(&self) -> impl Iterator<Item = &KindDef> {
+        self.kinds.values().map(AsRef::as_ref)
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn kind(&self, name: &str) -> Option<&KindDef> {
+        self.kinds.get(name).map(AsRef::as_ref)
+    }
+
+    /// The field of that kind, by its present or a former name.
+    #[must_use]
+    pub fn field(&self, kind: &str, field: &str) -> Option<&FieldDef> {
+        self.kind(kind)?.field(field)
+    }
+
+    /// Takes in a description from outside. What this version declares itself
+    /// stands; new kinds, and new facets, fields, attributes and tables of
+    /// known kinds, are added. Returns whether anything was new.
+    pub fn describe(&mut self, described: KindDef) -> bool {
+        let Some(known) = self.kinds.get_mut(&described.name) else {
+            self.kinds.insert(described.name.clone(), Cow::Owned(described));
+            return true;
+        };
+        let fields = missing(&described.fields, &known.fields, |f| &f.name);
+        let facets = missing(&described.facets, &known.facets, |f| &f.name);
+        let attributes = missing(&described.attributes, &known.attributes, |a| &a.name);
+        let tables = missing(&described.tables, &known.tables, |t| &t.name);
+        if fields.is_empty() && facets.is_empty() && attributes.is_empty() && tables.is_empty() {
+            return false;
+        }
+        let known = known.to_mut();
+        known.fields.to_mut().extend(fields);
+        known.facets.to_mut().extend(facets);
+        known.attributes.to_mut().extend(attributes);
+        known.tables.to_mut().extend(tables);
+        true
+    }
+}
+
+fn missing<T: Clone>(offered: &[T], known: &[T], name: impl Fn(&T) -> &Name) -> Vec<T> {
+    offered.iter().filter(|o| !known.iter().any(|k| name(k) == name(o))).cloned().collect()
+}
+
+/// Shorthand for thresholds in the kinds' modules: above is bad.
+pub(crate) const fn above(warning: f64, critical: f64, clear_gap: f64, hold_seconds: u64) -> Threshold {
+    Threshold {
+        direction: crate::assess::Direction::Above,
+        warning: Some(warning),
+        critical: Some(critical),
+        clear_gap,
+        hold: Duration::from_secs(hold_seconds),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_kinds_are_consistent() {
+        for kind in KINDS {
+            for field in kind.fields.iter() {
+                let at = format!("{}/{}", kind.name, field.name);
+                assert!(kind.facets.iter().any(|f| f.name == field.facet), "{at}: facet {}", field.facet);
+                assert!(field.help.ends_with('.'), "{at}: help is a sentence");
+                assert!(field.threshold.is_none() || !field.phrase.is_empty(), "{at}: a threshold needs its words");
+                for suffix in ["_total", "_count", "_sum", "_bucket"] {
+                    assert!(!field.name.ends_with(suffix), "{at}: a gauge must not end in {suffix}");
+                }
+                if let Some(suffix) = field.unit.suffix() {
+                    assert!(field.name.ends_with(suffix), "{at}: {:?} needs the suffix {suffix}", field.unit);
+                }
+            }
+            assert!(kind.facets.iter().filter(|f| f.owner).count() == 1, "{}: one owner", kind.name);
+            let mut names: Vec<_> = kind.fields.iter().map(|f| &f.name).collect();
+            names.sort();
+            names.dedup();
+            assert_eq!(names.len(), kind.fields.len(), "{}: field names are unique", kind.name);
+        }
+    }
+
+    #[test]
+    fn what_others_describe_is_added_and_ours_stands() {
+        let mut catalogue = Catalogue { kinds: BTreeMap::new() };
+        let kind = |help: &'static str, fields: Vec<FieldDef>| KindDef {
+            name: "aquarium".into(),
+            help: help.into(),
+            key: "by label".into(),
+            facets: vec![FacetDef { name: "main".into(), owner: true }].into(),
+            fields: fields.into(),
+            attributes: Cow::Borrowed(&[]),
+            tables: Cow::Borrowed(&[]),
+        };
+        let field = |name| FieldDef::new("main", name, Unit::Celsius, Resolution::TENTH, "Water.");
+        assert!(catalogue.describe(kind("ours", vec![field("a_celsius")])));
+        assert!(!catalogue.describe(kind("theirs", vec![field("a_celsius")])));
+        assert!(catalogue.describe(kind("theirs", vec![field("b_celsius")])));
+        assert_eq!(catalogue.kind("aquarium").map(|k| k.help.as_ref()), Some("ours"));
+        assert!(catalogue.field("aquarium", "b_celsius").is_some());
+    }
+}

@@ -1,0 +1,1 @@
+//! Durable memory: history, latest state, accounts, audit
