@@ -1,1 +1,106 @@
-//! How to read one Linux host
+//! How to read one Linux host: from /proc, /sys and `statvfs`, without ever
+//! starting a process or touching the network.
+//!
+//! Every reader takes a [`Root`], so that a copied tree can stand for a host,
+//! and every parser is a pure function beside its read. Nothing here is async
+//! and nothing judges: a [`Collector`] turns one source into scopes, the agent
+//! does the rest. Start at [`COLLECTORS`], the one list that drives the
+//! agent's schedule, its configuration, `doctor` and the documentation; to add
+//! a collector, write a module with a `make` function and add its line there.
+
+mod clock;
+mod counter;
+mod error;
+mod load;
+mod probe;
+mod reader;
+mod root;
+mod settings;
+
+use std::time::Duration;
+
+use tomte_model::{Moment, Scope};
+
+pub use clock::{SystemClock, boot_id, clock_synchronised, hostname};
+pub use counter::{Counter, Width};
+pub use error::{Malformed, ReadError};
+pub use probe::{Probed, Prober};
+pub use reader::{FileReader, read_file, read_number, read_trimmed};
+pub use root::{Root, Space};
+pub use settings::{
+    BadGlob, CpuSettings, DiskSettings, FilesystemSettings, Filter, InterfaceSettings, ProcessSettings, Settings,
+};
+
+/// Reads one source. It may keep what it needs between two readings (open
+/// files, the counters of the last one) and may block; it runs on a thread of
+/// the agent with a small stack.
+pub trait Collector: Send {
+    /// Reads now. Every scope of the collector is in the answer, also those
+    /// that could not be read.
+    fn collect(&mut self, now: Moment) -> Vec<Scope>;
+}
+
+/// How often a collector runs unless configured otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tier {
+    /// Every 10 s; every second while somebody watches. No directory walk here.
+    Fast,
+    /// Every minute.
+    Medium,
+    /// Every 15 minutes.
+    Slow,
+}
+
+impl Tier {
+    /// The name that configuration uses.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Medium => "medium",
+            Self::Slow => "slow",
+        }
+    }
+    /// The interval unless configured otherwise.
+    #[must_use]
+    pub const fn interval(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Fast => 10,
+            Self::Medium => 60,
+            Self::Slow => 900,
+        })
+    }
+}
+
+/// What is known of a collector before it runs.
+#[derive(Debug, Clone, Copy)]
+pub struct CollectorDef {
+    /// Its name, in configuration and as the resource `collector:NAME`.
+    pub name: &'static str,
+    /// How often it runs.
+    pub tier: Tier,
+    /// An interval of its own in place of the tier's.
+    pub interval: Option<Duration>,
+    /// How long one run may take before its scopes count as failed.
+    pub deadline: Duration,
+    /// What it reads, one sentence.
+    pub help: &'static str,
+    /// What goes stale when it fails as a whole.
+    pub scopes: &'static [&'static str],
+    /// Makes one that has read nothing yet. Does not block.
+    pub make: fn(&Root, &Settings) -> Box<dyn Collector>,
+}
+
+/// How long a run may take that reads only /proc and /sys.
+const QUICK: Duration = Duration::from_secs(5);
+
+/// Every collector of a host, in the order in which people read their results.
+pub static COLLECTORS: &[CollectorDef] = &[CollectorDef {
+    name: "load",
+    tier: Tier::Fast,
+    interval: None,
+    deadline: QUICK,
+    help: "Load averages, from /proc/loadavg.",
+    scopes: &["load"],
+    make: load::make,
+}];

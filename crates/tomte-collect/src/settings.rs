@@ -1,0 +1,209 @@
+//! What a person may set about the collectors. The agent's configuration
+//! embeds these types; every key has a default, and unknown keys are errors.
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use serde::{Deserialize, Serialize};
+
+/// Settings of all collectors, one section each.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// `[cpu]`
+    pub cpu: CpuSettings,
+    /// `[filesystem]`
+    pub filesystem: FilesystemSettings,
+    /// `[disk]`
+    pub disk: DiskSettings,
+    /// `[interface]`
+    pub interface: InterfaceSettings,
+    /// `[process]`
+    pub process: ProcessSettings,
+}
+
+/// Settings of the collectors `cpu` and `cpu_frequency`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CpuSettings {
+    /// Whether each core is reported too, not only all together.
+    pub cores: bool,
+}
+
+impl Default for CpuSettings {
+    fn default() -> Self {
+        Self { cores: true }
+    }
+}
+
+/// Settings of the collector `filesystem`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FilesystemSettings {
+    /// Which mount points.
+    pub mounts: Filter,
+    /// Which file system types.
+    pub types: Filter,
+    /// Whether network mounts are looked at.
+    pub network: bool,
+}
+
+impl Default for FilesystemSettings {
+    fn default() -> Self {
+        Self { mounts: Filter::default(), types: Filter::default(), network: true }
+    }
+}
+
+/// Settings of the collector `disk`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DiskSettings {
+    /// Which devices, by their kernel names.
+    pub devices: Filter,
+}
+
+/// Settings of the collector `interface`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InterfaceSettings {
+    /// Which interfaces, by name.
+    pub names: Filter,
+    /// Whether each virtual interface (of containers and guests) is reported,
+    /// not only their sum.
+    pub each_virtual: bool,
+    /// Rates below this many bytes per second, both ways together, are
+    /// reported as zero.
+    pub quiet_below_bytes_per_second: u64,
+}
+
+/// Settings of the collector `process`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProcessSettings {
+    /// How many processes each table lists, at most 100.
+    pub top: u8,
+}
+
+impl Default for ProcessSettings {
+    fn default() -> Self {
+        Self { top: 10 }
+    }
+}
+
+/// Which names count: those that an `include` glob matches (all, where there
+/// is none) and no `exclude` glob does. `*` also crosses `/`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(try_from = "FilterText", into = "FilterText")]
+pub struct Filter {
+    text: FilterText,
+    include: GlobSet,
+    exclude: GlobSet,
+}
+
+/// A filter as it is written.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct FilterText {
+    include: Vec<String>,
+    exclude: Vec<String>,
+}
+
+/// A text that is not a glob.
+#[derive(Debug, thiserror::Error)]
+#[error("{glob:?} is not a glob")]
+pub struct BadGlob {
+    /// The text.
+    pub glob: String,
+    /// Where it goes wrong.
+    #[source]
+    pub source: globset::Error,
+}
+
+impl Filter {
+    /// A filter from its globs.
+    ///
+    /// # Errors
+    /// When one of them is not a glob.
+    pub fn new<S: Into<String>>(
+        include: impl IntoIterator<Item = S>,
+        exclude: impl IntoIterator<Item = S>,
+    ) -> Result<Self, BadGlob> {
+        let text = |globs: &mut dyn Iterator<Item = S>| globs.map(Into::into).collect();
+        FilterText { include: text(&mut include.into_iter()), exclude: text(&mut exclude.into_iter()) }.try_into()
+    }
+
+    /// Whether that name counts.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        (self.include.is_empty() || self.include.is_match(name)) && !self.exclude.is_match(name)
+    }
+
+    /// Whether an `include` glob names it, so that it was asked for by a person.
+    #[must_use]
+    pub fn includes(&self, name: &str) -> bool {
+        self.include.is_match(name) && !self.exclude.is_match(name)
+    }
+}
+
+impl PartialEq for Filter {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl TryFrom<FilterText> for Filter {
+    type Error = BadGlob;
+    fn try_from(text: FilterText) -> Result<Self, BadGlob> {
+        Ok(Self { include: compile(&text.include)?, exclude: compile(&text.exclude)?, text })
+    }
+}
+
+impl From<Filter> for FilterText {
+    fn from(filter: Filter) -> Self {
+        filter.text
+    }
+}
+
+fn compile(globs: &[String]) -> Result<GlobSet, BadGlob> {
+    let bad = |glob: &str| {
+        let glob = glob.to_owned();
+        move |source| BadGlob { glob, source }
+    };
+    let mut set = GlobSetBuilder::new();
+    for glob in globs {
+        set.add(Glob::new(glob).map_err(bad(glob))?);
+    }
+    set.build().map_err(bad(&globs.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_are_included_unless_excluded() {
+        let all = Filter::default();
+        assert!(all.matches("/") && !all.includes("/"));
+        let some = Filter::new(["/mnt/*"], ["/mnt/*/tmp"]).unwrap();
+        assert!(some.matches("/mnt/a/b") && some.includes("/mnt/a/b"));
+        assert!(!some.matches("/mnt/a/tmp") && !some.matches("/srv"));
+        assert!(!Filter::new([], ["snap*"]).unwrap().matches("snapd"));
+    }
+
+    #[test]
+    fn settings_travel_as_toml() {
+        let text = "[filesystem]\nmounts = { exclude = [\"/snap/*\"] }\n[process]\ntop = 5\n";
+        let settings: Settings = toml::from_str(text).unwrap();
+        assert_eq!(settings.process.top, 5);
+        assert!(!settings.filesystem.mounts.matches("/snap/x"));
+        let again: Settings = toml::from_str(&toml::to_string(&settings).unwrap()).unwrap();
+        assert_eq!(again, settings);
+        assert_ne!(again, Settings::default());
+    }
+
+    #[test]
+    fn strange_keys_and_globs_are_refused() {
+        assert!(toml::from_str::<Settings>("[process]\ntopp = 5\n").is_err());
+        let error = toml::from_str::<Settings>("[disk]\ndevices = { include = [\"[\"] }\n").unwrap_err();
+        assert!(error.to_string().contains("is not a glob"), "{error}");
+    }
+}
