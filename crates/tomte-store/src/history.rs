@@ -1,0 +1,276 @@
+//! The history of readings: what is written, and what can be asked.
+//!
+//! A report is written once, whatever happens: it is known by the outbox it
+//! came from and its position there, and what was received is kept in the same
+//! transaction as the report. Rows are numbered in the order of writing.
+//!
+//! What is received also changes records of [`StateStore`](crate::StateStore)
+//! (latest state, events), and the two are not written in one transaction. So
+//! the history keeps each report whole until [`HistoryStore::release`] says
+//! that the records cover it, and [`HistoryStore::replay`] brings those back
+//! at start. What they change must be idempotent: latest state is by position,
+//! events are by id.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tomte_model::{Catalogue, HostId, Name, RangeSet, Report, Resolution, ResourceKey, Timestamp};
+
+use crate::StoreError;
+
+/// The number of a written report; later ones are greater, gaps mean nothing.
+pub type Row = u64;
+
+/// A report as it came in.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// The host whose agent's outbox it came from. It is `report.host` except
+    /// for hosts that are seen through another one.
+    pub outbox: HostId,
+    /// The report.
+    pub report: Arc<Report>,
+    /// When it was read, by the hub's reckoning; history is kept by this time.
+    pub at: Timestamp,
+    /// When the hub received it.
+    pub received_at: Timestamp,
+    /// Set aside: it counts as received and is replayed, but its readings make
+    /// no history (their time cannot be right).
+    pub quarantined: bool,
+}
+
+/// What became of a report that is durable now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Receipt {
+    /// Its row; `None` when it had been received before, and nothing was written.
+    pub row: Option<Row>,
+    /// How many readings were kept.
+    pub kept: usize,
+    /// How many readings belong to series beyond the host's limit, and were not kept.
+    pub over_limit: usize,
+    /// How many readings were not finite, too large for their resolution, or
+    /// there twice, and were not kept.
+    pub unfit: usize,
+}
+
+/// Called once a write is durable, or has failed. Runs on the writer's thread
+/// (on the caller's when it is refused at once): it must be short and must not
+/// call the store.
+pub type OnDurable<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
+
+/// One reading's name: what a series is the history of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SeriesKey {
+    /// The host.
+    pub host: HostId,
+    /// The resource.
+    pub resource: ResourceKey,
+    /// The field.
+    pub field: Name,
+}
+
+/// A series that has history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Series {
+    /// Which one.
+    pub key: SeriesKey,
+    /// The step its values were last rounded to; `None` for a field that
+    /// nobody has described.
+    pub resolution: Option<Resolution>,
+}
+
+/// What to read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    /// Which series. Those without history come back without points.
+    pub series: Vec<SeriesKey>,
+    /// From this moment on.
+    pub from: Timestamp,
+    /// Up to and without this moment.
+    pub to: Timestamp,
+    /// With a step: one bucket per step, the steps counted from 1970, every
+    /// step whole that the range touches. Without: the points as they were read.
+    pub step: Option<Duration>,
+    /// How many points (or buckets, empty ones included) the answer may hold.
+    pub max_points: usize,
+}
+
+/// What was read.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct History {
+    /// With a step: when each bucket begins.
+    pub t: Vec<Timestamp>,
+    /// In the order of the query.
+    pub series: Vec<SeriesHistory>,
+}
+
+/// One series' part of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesHistory {
+    /// Which one.
+    pub key: SeriesKey,
+    /// How often its collector reported at the end of the range, in
+    /// milliseconds; zero when that is not regular or not known.
+    pub interval_millis: u32,
+    /// Its values.
+    pub points: Points,
+}
+
+/// Values over time.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Points {
+    /// As they were read, by time.
+    Raw(Vec<(Timestamp, f64)>),
+    /// One bucket per step, `None` where nothing was read.
+    Stepped(Vec<Option<Bucket>>),
+}
+
+/// What was read within one step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bucket {
+    /// How many values.
+    pub count: u64,
+    /// The smallest.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+    /// All together.
+    pub sum: f64,
+    /// The one that was read last.
+    pub last: f64,
+}
+
+impl Bucket {
+    /// A bucket of one value.
+    #[must_use]
+    pub fn of(value: f64) -> Self {
+        Self { count: 1, min: value, max: value, sum: value, last: value }
+    }
+    /// Adds a value that is later than those in it.
+    pub fn add(&mut self, value: f64) {
+        self.count += 1;
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+        self.sum += value;
+        self.last = value;
+    }
+    /// The mean of the values.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        self.sum / self.count as f64
+    }
+}
+
+/// What one round of care did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Maintained {
+    /// Released reports that were put in their final place.
+    pub filed: u64,
+    /// Rows that were older than the retention, and are gone.
+    pub pruned: u64,
+    /// Series that have no rows any more, and are gone.
+    pub series_pruned: u64,
+    /// Bytes given back to the file system.
+    pub bytes_freed: u64,
+}
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HistoryStats {
+    /// Reports that have history.
+    pub reports: u64,
+    /// Of these, how many still wait to be released or filed.
+    pub unfiled: u64,
+    /// Series of all hosts.
+    pub series: u64,
+    /// Size of the database, its log included.
+    pub bytes: u64,
+    /// Bytes handed to the disk since the start: log and database pages, as
+    /// far as the engine tells.
+    pub bytes_written: u64,
+}
+
+/// The history of every reading.
+pub trait HistoryStore: Send + Sync {
+    /// Writes a report. Many are written in one transaction; `on_durable` is
+    /// called only once that transaction is on disk. When the queue is full it
+    /// is called at once with [`StoreError::Busy`]; keep fewer in flight than
+    /// [`Options::queue`](crate::Options::queue), and it never is.
+    ///
+    /// Fields that `catalogue` does not know are kept as they are, unrounded.
+    fn append(&self, arrival: Arrival, catalogue: Arc<Catalogue>, on_durable: OnDurable<Receipt>);
+
+    /// Notes that these positions of an outbox will never come, so that they
+    /// count as received.
+    fn declare_gap(&self, outbox: HostId, epoch: u64, sequences: RangeInclusive<u64>, on_durable: OnDurable<()>);
+
+    /// Which positions of an outbox are durable (or declared lost).
+    fn received(&self, outbox: HostId, epoch: u64) -> RangeSet;
+
+    /// The newest durable row; zero when there is none.
+    fn last_row(&self) -> Row;
+
+    /// Brings back every report after `after` that was not released yet, in
+    /// the order of writing. Call it once, before the first append.
+    ///
+    /// # Errors
+    /// When the database cannot be read. One report that makes no sense is
+    /// left out and counted in the answer.
+    fn replay(&self, after: Row, each: &mut dyn FnMut(Row, Arrival)) -> Result<Replayed, StoreError>;
+
+    /// Says that everything up to `row` is covered by durable records, so that
+    /// only its readings need to be kept.
+    fn release(&self, row: Row);
+
+    /// All series of a host, by key.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn series(&self, host: HostId) -> Result<Vec<Series>, StoreError>;
+
+    /// Reads points or buckets.
+    ///
+    /// # Errors
+    /// When the query is senseless or over its budget, or the database cannot
+    /// be read.
+    fn query(&self, query: &Query) -> Result<History, StoreError>;
+
+    /// Puts released reports in their final place, forgets what is older than
+    /// the retention, gives space back: in small steps between writes. Meant
+    /// to be called every minute; blocks until all that is due is done.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    fn maintain(&self, now: Timestamp) -> Result<Maintained, StoreError>;
+
+    /// Deletes a host with all its history. Its reports must no longer be
+    /// appended.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    fn remove_host(&self, host: HostId) -> Result<(), StoreError>;
+
+    /// How much there is.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn stats(&self) -> Result<HistoryStats, StoreError>;
+
+    /// What the last write failed with, until one succeeds.
+    fn trouble(&self) -> Option<StoreError>;
+
+    /// Waits until everything that was appended before is durable or failed.
+    ///
+    /// # Errors
+    /// When the store is closed.
+    fn flush(&self) -> Result<(), StoreError>;
+}
+
+/// What a replay brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Replayed {
+    /// Reports brought back.
+    pub reports: u64,
+    /// Reports that could not be read, and were left out.
+    pub unreadable: u64,
+}
