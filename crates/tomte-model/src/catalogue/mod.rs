@@ -9,6 +9,12 @@
 //! as they are. Rates are worked out by the agent and are gauges; so no gauge
 //! ends in `_total`, `_count`, `_sum` or `_bucket`.
 
+mod cpu;
+mod host;
+mod load;
+mod memory;
+mod pressure;
+mod process;
 mod unit;
 
 use std::borrow::Cow;
@@ -21,7 +27,18 @@ use crate::Name;
 use crate::assess::Threshold;
 
 /// The kinds this version ships, in the order in which people read them.
-pub const KINDS: &[&KindDef] = &[];
+pub const KINDS: &[&KindDef] = &[
+    &host::HOST,
+    &host::OS,
+    &cpu::CPU,
+    &cpu::CORE,
+    &load::LOAD,
+    &memory::MEMORY,
+    &memory::ZRAM,
+    &memory::TMPFS,
+    &pressure::PRESSURE,
+    &process::PROCESS,
+];
 
 /// A text that is nearly always known at compile time.
 type Text = Cow<'static, str>;
@@ -170,6 +187,18 @@ impl HomeAssistant {
             enabled: true,
         }
     }
+    /// The same, off until somebody wants it.
+    #[must_use]
+    pub const fn off(mut self) -> Self {
+        self.enabled = false;
+        self
+    }
+    /// The same, among the diagnostics.
+    #[must_use]
+    pub const fn as_diagnostic(mut self) -> Self {
+        self.diagnostic = true;
+        self
+    }
 }
 
 /// What a text or flag means.
@@ -277,6 +306,27 @@ pub(crate) const fn above(warning: f64, critical: f64, clear_gap: f64, hold_seco
         clear_gap,
         hold: Duration::from_secs(hold_seconds),
     }
+}
+
+/// As [`above`], with nothing that is critical.
+pub(crate) const fn warning_above(warning: f64, clear_gap: f64, hold_seconds: u64) -> Threshold {
+    let mut threshold = above(warning, 0.0, clear_gap, hold_seconds);
+    threshold.critical = None;
+    threshold
+}
+
+/// The facet of most kinds: there is only one.
+pub(crate) const MAIN: &[FacetDef] = &[FacetDef { name: Cow::Borrowed("main"), owner: true }];
+
+/// What a kind's module needs.
+mod prelude {
+    pub(super) use std::borrow::Cow;
+
+    pub(super) use super::{
+        AttributeDef, FacetDef, FieldDef, HomeAssistant, KindDef, MAIN, Resolution, TableDef, Text, Unit, above,
+        warning_above,
+    };
+    pub(super) use crate::Name;
 }
 
 #[cfg(test)]
