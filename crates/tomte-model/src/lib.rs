@@ -12,6 +12,8 @@ pub mod catalogue;
 pub mod event;
 pub mod id;
 pub mod latest;
+#[cfg(feature = "openapi")]
+mod openapi;
 pub mod ranges;
 pub mod report;
 pub mod status;
