@@ -21,6 +21,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use unit::{Resolution, Unit};
 
 use crate::Name;
@@ -44,7 +46,7 @@ pub const KINDS: &[&KindDef] = &[
 type Text = Cow<'static, str>;
 
 /// What a kind of resource is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KindDef {
     /// Singular: `disk`.
     pub name: Name,
@@ -74,7 +76,7 @@ impl KindDef {
 }
 
 /// A part of a resource that one collector owns.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FacetDef {
     /// `io`, `smart`; `main` where there is only one.
     pub name: Name,
@@ -83,7 +85,7 @@ pub struct FacetDef {
 }
 
 /// What a number means.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FieldDef {
     /// Prometheus style, without the kind: `usage_ratio`.
     pub name: Name,
@@ -155,7 +157,7 @@ impl FieldDef {
 }
 
 /// How Home Assistant should show a reading.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HomeAssistant {
     /// Its device class (`temperature`, `data_size`, …), or empty.
     pub device_class: Text,
@@ -202,7 +204,7 @@ impl HomeAssistant {
 }
 
 /// What a text or flag means.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttributeDef {
     /// Its name.
     pub name: Name,
@@ -221,7 +223,7 @@ impl AttributeDef {
 }
 
 /// What a latest-only list holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableDef {
     /// Its name.
     pub name: Name,

@@ -1,10 +1,13 @@
 //! Units, how their values are written for people, and the steps that values
 //! are rounded to.
 
+use serde::{Deserialize, Serialize};
+
 use crate::Name;
 
 /// What a number is measured in. Base units only; people see them scaled.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "Name", into = "Name")]
 pub enum Unit {
     /// A plain number: processes, load.
     Number,
@@ -32,6 +35,18 @@ pub enum Unit {
     Amperes,
     /// Something this version does not know; shown as it is.
     Other(Name),
+}
+
+impl From<Name> for Unit {
+    fn from(name: Name) -> Self {
+        Self::from_name(&name)
+    }
+}
+
+impl From<Unit> for Name {
+    fn from(unit: Unit) -> Self {
+        unit.as_str().to_owned().into()
+    }
 }
 
 impl Unit {
@@ -167,8 +182,21 @@ fn duration(seconds: f64) -> String {
 
 /// The step a value is rounded to: ten to this power. Rounded values travel
 /// and rest as integers of this step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "i8", into = "i8")]
 pub struct Resolution(i8);
+
+impl From<i8> for Resolution {
+    fn from(exponent: i8) -> Self {
+        Self::power_of_ten(exponent)
+    }
+}
+
+impl From<Resolution> for i8 {
+    fn from(resolution: Resolution) -> Self {
+        resolution.exponent()
+    }
+}
 
 impl Resolution {
     /// Whole numbers.
