@@ -1,1 +1,4 @@
-//! The agent that watches one host
+//! The agent.
+pub mod config;
+pub mod own;
+pub mod state;

@@ -1,0 +1,4 @@
+//! x
+
+/// The agent's own collector.
+pub const COLLECTOR: &str = "agent";
