@@ -12,6 +12,8 @@
 
 pub mod account;
 pub mod catalogue;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod event;
 pub mod history;
 pub mod host;
@@ -21,5 +23,7 @@ pub mod page;
 pub mod problem;
 pub mod resource;
 
+#[cfg(feature = "client")]
+pub use client::{Client, ClientError};
 pub use page::Page;
 pub use problem::Problem;

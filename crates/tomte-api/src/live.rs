@@ -295,3 +295,63 @@ fn take<V>(map: &mut BTreeMap<String, V>, changes: BTreeMap<String, Option<V>>) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resource(readings: &[(&str, f64)]) -> Resource {
+        Resource {
+            host: "nas".into(),
+            host_id: HostId::from_parts(1, 1),
+            kind: "disk".into(),
+            name: "sda".into(),
+            status: None,
+            reason: String::new(),
+            problems: Vec::new(),
+            stale: false,
+            at: Timestamp::from_millis(1_000),
+            facets: BTreeMap::new(),
+            attributes: BTreeMap::new(),
+            readings: readings.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+            tables: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_delta_carries_what_changed_and_what_is_gone() {
+        let before = resource(&[("a", 1.0), ("b", 2.0), ("c", 3.0)]);
+        let mut after = resource(&[("a", 1.0), ("b", 2.5), ("d", 4.0)]);
+        after.at = Timestamp::from_millis(2_000);
+        let delta = ResourceDelta::between(Some(&before), &after).expect("something changed");
+        let json = serde_json::to_value(&delta).expect("JSON");
+        assert_eq!(json["readings"], serde_json::json!({"b": 2.5, "c": null, "d": 4.0}));
+        assert!(json.get("standing").is_none(), "{json}");
+        let mut seen = before;
+        delta.apply(&mut seen);
+        assert_eq!(seen, after);
+        assert_eq!(ResourceDelta::between(Some(&seen), &after), None);
+    }
+
+    #[test]
+    fn messages_look_as_documented() {
+        let request: Request =
+            serde_json::from_str(r#"{"op":"sub","id":"x","hosts":["nas"],"kinds":[],"fields":[],"every_s":1}"#)
+                .expect("the documented request");
+        let Request::Sub(sub) = request else { panic!("not a subscription") };
+        assert_eq!((sub.every_s, sub.events, sub.resources), (Some(1), true, true));
+        let message = Message {
+            id: "x".into(),
+            body: Body::Delta(Delta {
+                at: Timestamp::from_millis(0),
+                hosts: Vec::new(),
+                removed_hosts: Vec::new(),
+                resources: Vec::new(),
+                removed: Vec::new(),
+            }),
+        };
+        let text = serde_json::to_string(&message).expect("JSON");
+        assert_eq!(text, r#"{"id":"x","type":"delta","at":"1970-01-01T00:00:00.000Z"}"#);
+        assert_eq!(serde_json::from_str::<Message>(&text).expect("and back"), message);
+    }
+}

@@ -1,0 +1,390 @@
+//! A method per route. Hosts are named by name, alias or id.
+
+use http::Method;
+use serde::de::DeserializeOwned;
+
+use super::url::{path_segment, with_query};
+use super::{Client, ClientError, EventFilter, ResourceFilter};
+use crate::account::{
+    AddToken, AddUser, AuditEntry, Login, Me, NewToken, Role, SetPassword, SetRole, Setup, Token, User,
+};
+use crate::catalogue::Kind;
+use crate::event::Event;
+use crate::history::{History, HistoryQuery};
+use crate::host::{
+    AddAlias, AddHost, EnrolRequest, Enrolled, Enrolment, Grant, GrantVia, Host, HostSettings, HostToken, Refresh,
+    RenameHost, SetHostSettings, SetRoles,
+};
+use crate::hub::{Config, Health, HubInfo};
+use crate::page::{DEFAULT_LIMIT, Page};
+use crate::resource::{LatestRow, Resource};
+
+type Answer<T> = Result<T, ClientError>;
+
+fn host_path(host: &str, rest: &str) -> String {
+    format!("/api/v1/hosts/{}{rest}", path_segment(host))
+}
+
+impl Client {
+    /// Follows a list from page to page, up to `limit` items.
+    async fn list<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        pairs: Vec<(&'static str, String)>,
+        limit: Option<usize>,
+    ) -> Answer<Vec<T>> {
+        let mut items = Vec::new();
+        let mut cursor = None;
+        loop {
+            let left = limit.map_or(DEFAULT_LIMIT, |limit| limit.saturating_sub(items.len()).min(DEFAULT_LIMIT));
+            let mut page_pairs = pairs.clone();
+            page_pairs.push(("limit", left.to_string()));
+            page_pairs.extend(cursor.map(|cursor| ("cursor", cursor)));
+            let page: Page<T> = self.get(path, &page_pairs).await?;
+            items.extend(page.items);
+            let enough = limit.is_some_and(|limit| items.len() >= limit);
+            match page.next {
+                Some(next) if !enough => cursor = Some(next),
+                _ => return Ok(items),
+            }
+        }
+    }
+
+    /// Whether the hub is up.
+    ///
+    /// # Errors
+    /// As of every method here: see [`ClientError`].
+    pub async fn health(&self) -> Answer<Health> {
+        self.get("/healthz", &[]).await
+    }
+
+    /// Who is asking.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn me(&self) -> Answer<Me> {
+        self.get("/api/v1/me", &[]).await
+    }
+
+    /// Checks a name and a password. The session's cookie is not kept: this
+    /// client proves itself by its token.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn login(&self, login: &Login) -> Answer<Me> {
+        self.call(Method::POST, "/api/v1/login", Some(login)).await
+    }
+
+    /// Makes the first admin account.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn setup(&self, setup: &Setup) -> Answer<Me> {
+        self.call(Method::POST, "/api/v1/setup", Some(setup)).await
+    }
+
+    /// Lets an agent in, with the secret of an enrolment code.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn enroll(&self, request: &EnrolRequest) -> Answer<Enrolled> {
+        self.call(Method::POST, "/api/v1/enroll", Some(request)).await
+    }
+
+    /// The hub itself.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn hub(&self) -> Answer<HubInfo> {
+        self.get("/api/v1/hub", &[]).await
+    }
+
+    /// The hub's configuration in force.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn config(&self) -> Answer<Config> {
+        self.get("/api/v1/config", &[]).await
+    }
+
+    /// The latest readings in Prometheus' text format.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn metrics(&self) -> Answer<String> {
+        let body = self.send(Method::GET, "/metrics", None::<&()>).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// The catalogue.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn catalogue(&self) -> Answer<Vec<Kind>> {
+        self.list("/api/v1/catalogue", Vec::new(), None).await
+    }
+
+    /// All hosts, by name.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn hosts(&self) -> Answer<Vec<Host>> {
+        self.list("/api/v1/hosts", Vec::new(), None).await
+    }
+
+    /// One host.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn host(&self, host: &str) -> Answer<Host> {
+        self.get(&host_path(host, ""), &[]).await
+    }
+
+    /// Makes an enrolment code for a new host.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn add_host(&self, name: &str) -> Answer<Enrolment> {
+        self.call(Method::POST, "/api/v1/hosts", Some(&AddHost { name: name.to_owned() })).await
+    }
+
+    /// Renames a host; the old name stays an alias.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn rename_host(&self, host: &str, name: &str) -> Answer<Host> {
+        let body = RenameHost { name: name.to_owned() };
+        self.call(Method::PUT, &host_path(host, "/name"), Some(&body)).await
+    }
+
+    /// Gives a host one more name.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn add_alias(&self, host: &str, alias: &str) -> Answer<Host> {
+        let body = AddAlias { alias: alias.to_owned() };
+        self.call(Method::POST, &host_path(host, "/aliases"), Some(&body)).await
+    }
+
+    /// Takes an alias from a host.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn remove_alias(&self, host: &str, alias: &str) -> Answer<Host> {
+        let path = host_path(host, &format!("/aliases/{}", path_segment(alias)));
+        self.call(Method::DELETE, &path, None::<&()>).await
+    }
+
+    /// Sets all roles of a host.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_roles(&self, host: &str, roles: Vec<String>) -> Answer<Host> {
+        self.call(Method::PUT, &host_path(host, "/roles"), Some(&SetRoles { roles })).await
+    }
+
+    /// Deletes a host with all its history.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn delete_host(&self, host: &str) -> Answer<()> {
+        self.command(Method::DELETE, &host_path(host, ""), None::<&()>).await
+    }
+
+    /// The hosts for which a host's agent may report.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn grants(&self, host: &str) -> Answer<Vec<Grant>> {
+        self.list(&host_path(host, "/grants"), Vec::new(), None).await
+    }
+
+    /// Lets a host's agent report for another host.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn add_grant(&self, host: &str, via: &str) -> Answer<Grant> {
+        let body = GrantVia { via: via.to_owned() };
+        self.call(Method::POST, &host_path(host, "/grants"), Some(&body)).await
+    }
+
+    /// Takes that back.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn remove_grant(&self, host: &str, via: &str) -> Answer<()> {
+        let path = host_path(host, &format!("/grants/{}", path_segment(via)));
+        self.command(Method::DELETE, &path, None::<&()>).await
+    }
+
+    /// Makes a new token for a host's agent; the old one works until the new
+    /// one is first used.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn rotate_token(&self, host: &str) -> Answer<HostToken> {
+        self.call(Method::POST, &host_path(host, "/token"), None::<&()>).await
+    }
+
+    /// Revokes every token of a host's agent.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn revoke_token(&self, host: &str) -> Answer<()> {
+        self.command(Method::DELETE, &host_path(host, "/token"), None::<&()>).await
+    }
+
+    /// Asks a host's agent to read now; all collectors when none is named.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn refresh(&self, host: &str, collectors: Vec<String>) -> Answer<()> {
+        self.command(Method::POST, &host_path(host, "/refresh"), Some(&Refresh { collectors })).await
+    }
+
+    /// What the hub pushes to a host.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn settings(&self, host: &str) -> Answer<HostSettings> {
+        self.get(&host_path(host, "/settings"), &[]).await
+    }
+
+    /// Replaces what the hub pushes to a host.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_settings(&self, host: &str, settings: &SetHostSettings) -> Answer<HostSettings> {
+        self.call(Method::PUT, &host_path(host, "/settings"), Some(settings)).await
+    }
+
+    /// The resources of one host with their tables, perhaps of one kind only.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn host_resources(&self, host: &str, kind: Option<&str>) -> Answer<Vec<Resource>> {
+        let pairs = kind.map(|kind| ("kind", kind.to_owned())).into_iter().collect();
+        self.list(&host_path(host, "/resources"), pairs, None).await
+    }
+
+    /// Resources across hosts, without their tables.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn resources(&self, filter: &ResourceFilter) -> Answer<Vec<Resource>> {
+        self.list("/api/v1/resources", filter.pairs(), filter.limit).await
+    }
+
+    /// Removes a resource by hand; it comes back if a collector still sees it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn forget_resource(&self, host: &str, kind: &str, name: &str) -> Answer<()> {
+        let path = host_path(host, &format!("/resources/{}/{}", path_segment(kind), path_segment(name)));
+        self.command(Method::DELETE, &path, None::<&()>).await
+    }
+
+    /// The latest readings of a kind across hosts; all fields when none is named.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn latest(&self, filter: &ResourceFilter, fields: &[String]) -> Answer<Vec<LatestRow>> {
+        let mut pairs = filter.pairs();
+        pairs.extend(fields.iter().map(|field| ("field", field.clone())));
+        self.list("/api/v1/latest", pairs, filter.limit).await
+    }
+
+    /// How readings were.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn history(&self, query: &HistoryQuery) -> Answer<History> {
+        self.get("/api/v1/history", &query.pairs()).await
+    }
+
+    /// One page of events.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn events(&self, filter: &EventFilter) -> Answer<Page<Event>> {
+        self.get("/api/v1/events", &filter.pairs()).await
+    }
+
+    /// One page of the audit, newest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn audit(&self, limit: usize, cursor: Option<&str>) -> Answer<Page<AuditEntry>> {
+        let mut pairs = vec![("limit", limit.to_string())];
+        pairs.extend(cursor.map(|cursor| ("cursor", cursor.to_owned())));
+        self.get("/api/v1/audit", &pairs).await
+    }
+
+    /// All accounts.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn users(&self) -> Answer<Vec<User>> {
+        self.list("/api/v1/users", Vec::new(), None).await
+    }
+
+    /// Makes an account.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn add_user(&self, user: &AddUser) -> Answer<User> {
+        self.call(Method::POST, "/api/v1/users", Some(user)).await
+    }
+
+    /// Sets an account's password, and ends its sessions.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_password(&self, name: &str, password: &str) -> Answer<()> {
+        let path = format!("/api/v1/users/{}/password", path_segment(name));
+        self.command(Method::PUT, &path, Some(&SetPassword { password: password.to_owned() })).await
+    }
+
+    /// Sets what an account may do.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_user_role(&self, name: &str, role: Role) -> Answer<User> {
+        let path = format!("/api/v1/users/{}/role", path_segment(name));
+        self.call(Method::PUT, &path, Some(&SetRole { role })).await
+    }
+
+    /// Deletes an account.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn delete_user(&self, name: &str) -> Answer<()> {
+        let path = format!("/api/v1/users/{}", path_segment(name));
+        self.command(Method::DELETE, &path, None::<&()>).await
+    }
+
+    /// All API tokens, without their secrets.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn tokens(&self) -> Answer<Vec<Token>> {
+        self.list("/api/v1/tokens", Vec::new(), None).await
+    }
+
+    /// Makes an API token.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn add_token(&self, token: &AddToken) -> Answer<NewToken> {
+        self.call(Method::POST, "/api/v1/tokens", Some(token)).await
+    }
+
+    /// Revokes an API token.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn delete_token(&self, name: &str) -> Answer<()> {
+        let path = with_query(&format!("/api/v1/tokens/{}", path_segment(name)), &[]);
+        self.command(Method::DELETE, &path, None::<&()>).await
+    }
+}
