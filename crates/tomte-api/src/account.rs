@@ -226,14 +226,14 @@ pub struct AuditEntry {
     pub at: Timestamp,
     /// Who: an account, a token, a host, `local`.
     pub actor: String,
-    /// From where: an address, or `local`.
-    pub source: String,
+    /// From which address; null on the hub's own machine.
+    pub address: Option<String>,
     /// What was done: `host.rename`.
     pub action: String,
     /// To what.
-    pub target: String,
-    /// Whether it was done.
-    pub allowed: bool,
+    pub target: Option<String>,
+    /// What came of it: `ok`, `refused`, an error.
+    pub outcome: String,
     /// More, by key; never a secret.
     pub details: BTreeMap<String, String>,
 }

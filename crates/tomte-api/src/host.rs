@@ -55,9 +55,9 @@ pub struct Host {
     /// What other systems call it, by system: `pve_node`.
     #[serde(default)]
     pub external_ids: BTreeMap<String, String>,
-    /// The host through which it is seen, if it has no agent of its own.
+    /// The hosts whose agents may report for it; empty for most.
     #[serde(default)]
-    pub via: Option<HostId>,
+    pub via: Vec<HostId>,
     /// Whether its agent is heard.
     pub presence: Presence,
     /// The worst of its resources, and of itself; null when nothing judges it.
@@ -76,6 +76,9 @@ pub struct Host {
     /// How far its clock is ahead of the hub's, in seconds.
     #[serde(default)]
     pub skew_seconds: Option<f64>,
+    /// Whether its clock is disciplined by NTP or the like.
+    #[serde(default)]
+    pub clock_synchronised: Option<bool>,
     /// How many resources are known of it.
     #[serde(default)]
     pub resources: u64,
@@ -91,6 +94,9 @@ pub struct Host {
 pub struct AddHost {
     /// What the host is to be called.
     pub name: String,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
 }
 
 /// A single-use code that lets one agent in.

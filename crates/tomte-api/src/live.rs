@@ -34,10 +34,10 @@ pub struct Subscribe {
     /// Hosts by name, alias or id; empty: all.
     #[serde(default)]
     pub hosts: Vec<String>,
-    /// Kinds; empty: all. `["host"]` still tells how each host stands.
+    /// Kinds of resources; empty: all. Hosts are told in any case.
     #[serde(default)]
     pub kinds: Vec<String>,
-    /// Fields; empty: all.
+    /// Fields; empty: all. When some are named, texts and lists are left out.
     #[serde(default)]
     pub fields: Vec<String>,
     /// At most one delta in so many seconds, 1 to 3,600; 10 when absent. Under

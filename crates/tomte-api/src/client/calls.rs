@@ -3,7 +3,7 @@
 use http::Method;
 use serde::de::DeserializeOwned;
 
-use super::url::{path_segment, with_query};
+use super::url::path_segment;
 use super::{Client, ClientError, EventFilter, ResourceFilter};
 use crate::account::{
     AddToken, AddUser, AuditEntry, Login, Me, NewToken, Role, SetPassword, SetRole, Setup, Token, User,
@@ -144,8 +144,16 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn add_host(&self, name: &str) -> Answer<Enrolment> {
-        self.call(Method::POST, "/api/v1/hosts", Some(&AddHost { name: name.to_owned() })).await
+    pub async fn add_host(&self, host: &AddHost) -> Answer<Enrolment> {
+        self.call(Method::POST, "/api/v1/hosts", Some(host)).await
+    }
+
+    /// Makes an enrolment code that lets the agent of a known host in again.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn invite_again(&self, host: &str) -> Answer<Enrolment> {
+        self.call(Method::POST, &host_path(host, "/enrolment"), None::<&()>).await
     }
 
     /// Renames a host; the old name stays an alias.
@@ -384,7 +392,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn delete_token(&self, name: &str) -> Answer<()> {
-        let path = with_query(&format!("/api/v1/tokens/{}", path_segment(name)), &[]);
+        let path = format!("/api/v1/tokens/{}", path_segment(name));
         self.command(Method::DELETE, &path, None::<&()>).await
     }
 }
