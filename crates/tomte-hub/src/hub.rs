@@ -50,7 +50,7 @@ impl Hub {
     }
     /// The configuration in force. It changes when it is loaded anew.
     #[must_use]
-    pub fn config(&self) -> Arc<()> {
+    pub fn config(&self) -> Arc<crate::config::HubConfig> {
         todo!()
     }
     /// Where agents and people reach the hub: without a slash at the end.

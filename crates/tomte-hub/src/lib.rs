@@ -10,6 +10,7 @@
 
 pub mod access;
 pub mod backoff;
+pub mod config;
 mod error;
 pub mod http;
 mod hub;
