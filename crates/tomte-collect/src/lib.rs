@@ -24,7 +24,7 @@ use tomte_model::{Moment, Scope};
 pub use clock::{SystemClock, boot_id, clock_synchronised, hostname};
 pub use counter::{Counter, Width};
 pub use error::{Malformed, ReadError};
-pub use probe::{Probed, Prober};
+pub use probe::{Probe, Probed, Prober};
 pub use reader::{FileReader, read_file, read_number, read_trimmed};
 pub use root::{Root, Space};
 pub use settings::{

@@ -1,13 +1,14 @@
-//! Reads that may hang for ever (a dead server's mount, a FIFO that nobody
-//! writes to), each on a thread of its own.
+//! Reads that may hang for ever (a dead server's mount, a disk that is dying,
+//! a FIFO that nobody writes to), on threads of their own.
 //!
 //! A hung read keeps its thread until the kernel lets it go. It is never
-//! started a second time, and no more than a fixed number of threads are ever
-//! stuck, so that a dead server costs a bounded amount and only its own scope.
+//! started a second time; another thread takes over what waits behind it, up
+//! to a fixed number; and of one group (the mounts of one server) only so many
+//! hang at once. So a dead server costs a bounded amount, and only its own
+//! scopes. Where nothing hangs, one short-lived thread does all the work.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,110 +25,182 @@ pub enum Probed<T> {
     Broken,
 }
 
-/// Runs probes, by name, side by side.
+/// One read that may hang.
+pub struct Probe<T> {
+    /// What it is known by: of one name, one at most runs.
+    name: String,
+    /// What it shares its fate with.
+    group: String,
+    work: Box<dyn FnOnce() -> T + Send>,
+}
+
+impl<T> Probe<T> {
+    /// A probe in a group of its own.
+    pub fn new(name: impl Into<String>, work: impl FnOnce() -> T + Send + 'static) -> Self {
+        let name = name.into();
+        Self { group: name.clone(), name, work: Box::new(work) }
+    }
+    /// The same probe, sharing its fate with others: the mounts of a server.
+    #[must_use]
+    pub fn in_group(self, group: impl Into<String>) -> Self {
+        Self { group: group.into(), ..self }
+    }
+}
+
+/// Runs probes, and remembers those that hang.
 #[derive(Debug)]
 pub struct Prober {
     most: usize,
-    running: Arc<Mutex<HashSet<String>>>,
+    most_per_group: usize,
+    patience: Duration,
+    running: Arc<Mutex<Running>>,
 }
 
-/// A probe's work, sent to whichever thread is free.
-type Job<T> = (String, Box<dyn FnOnce() -> T + Send>);
+/// The groups of the probes that run now, by name.
+type Running = HashMap<String, String>;
 
 /// Enough for a system call and what is around it.
 const STACK: usize = 64 * 1024;
 
+/// How long nothing may be answered before another thread takes over.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 impl Prober {
-    /// At most `most` threads at once, stuck ones included.
+    /// At most `most` threads at once, stuck ones included, and of those at
+    /// most `most_per_group` stuck in one group.
     #[must_use]
-    pub fn new(most: usize) -> Self {
-        Self { most, running: Arc::default() }
+    pub fn new(most: usize, most_per_group: usize) -> Self {
+        Self { most, most_per_group, patience: PATIENCE, running: Arc::default() }
     }
 
-    /// Runs all jobs and waits for them, at most for `deadline` in all. The
-    /// answers come in the order of the jobs.
-    pub fn probe<T: Send + 'static>(&self, jobs: Vec<Job<T>>, deadline: Duration) -> Vec<(String, Probed<T>)> {
+    /// Runs all probes and waits for them, at most for `deadline` in all. The
+    /// answers come in the order of the probes; names are unique.
+    pub fn probe<T: Send + 'static>(&self, probes: Vec<Probe<T>>, deadline: Duration) -> Vec<Probed<T>> {
         let until = Instant::now() + deadline;
-        let mut answers = Vec::with_capacity(jobs.len());
-        let mut queue = VecDeque::new();
-        let stuck = {
-            let running = lock(&self.running);
-            for (index, (name, work)) in jobs.into_iter().enumerate() {
-                let hung = running.contains(&name);
-                answers.push((name.clone(), if hung { Probed::Hung } else { Probed::NotTried }));
-                if !hung {
-                    queue.push_back((index, (name, work)));
-                }
+        let batch = Arc::new(Batch {
+            running: self.running.clone(),
+            most_per_group: self.most_per_group,
+            work: Mutex::new(self.work(probes)),
+            worker_ended: Condvar::new(),
+        });
+        let mut work = lock(&batch.work);
+        let mut stalled = true;
+        // Something is begun in any case, however late the system lets us.
+        while Instant::now() < until || work.taken == 0 {
+            if (stalled || work.workers == 0) && self.stuck() < self.most && batch.next(&work).is_some() {
+                work.workers += usize::from(Batch::start(&batch));
             }
-            running.len()
-        };
-        let threads = self.most.saturating_sub(stuck).min(queue.len());
-        let queue = Arc::new(Mutex::new(queue));
-        // Bounded by the number of jobs, each of which sends twice.
-        let (sender, receiver) = mpsc::sync_channel(answers.len().saturating_mul(2));
-        for _ in 0..threads {
-            let (queue, running, sender) = (queue.clone(), self.running.clone(), sender.clone());
-            // A thread that cannot be started leaves its jobs to the others.
-            let _ = thread::Builder::new().name("probe".into()).stack_size(STACK).spawn(move || {
-                while let Some((index, (name, work))) = { lock(&queue).pop_front() } {
-                    lock(&running).insert(name.clone());
-                    let running = Running { name, all: &running };
-                    if sender.send((index, None)).is_ok() {
-                        let answer = work();
-                        drop(running);
-                        let _ = sender.send((index, Some(answer)));
-                    }
-                }
-            });
-        }
-        drop(sender);
-        let mut begun = Vec::new();
-        loop {
-            match receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                // Hung unless it answers.
-                Ok((index, None)) => {
-                    answers[index].1 = Probed::Hung;
-                    begun.push(index);
-                }
-                Ok((index, Some(answer))) => answers[index].1 = Probed::Done(answer),
-                Err(RecvTimeoutError::Timeout) => break,
-                Err(RecvTimeoutError::Disconnected) => {
-                    // All threads have ended: who began and did not answer
-                    // panicked.
-                    for index in begun {
-                        if matches!(answers[index].1, Probed::Hung) {
-                            answers[index].1 = Probed::Broken;
-                        }
-                    }
-                    break;
-                }
+            if work.workers == 0 {
+                break;
             }
+            let taken = work.taken;
+            let wait = self.patience.min(until.saturating_duration_since(Instant::now()));
+            work = batch.worker_ended.wait_timeout(work, wait).unwrap_or_else(PoisonError::into_inner).0;
+            stalled = work.taken == taken;
         }
         // A thread that comes free later must not start what is out of date.
-        lock(&queue).clear();
-        answers
+        work.queue.clear();
+        std::mem::take(&mut work.answers)
     }
 
-    /// How many threads are stuck now.
+    /// How many probes run or are stuck now.
     #[must_use]
     pub fn stuck(&self) -> usize {
         lock(&self.running).len()
     }
-}
 
-/// Takes the name off the list when the probe ends, also by a panic.
-struct Running<'a> {
-    name: String,
-    all: &'a Mutex<HashSet<String>>,
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        lock(self.all).remove(&self.name);
+    /// What there is to do: all but those that still hang.
+    fn work<T>(&self, probes: Vec<Probe<T>>) -> Work<T> {
+        let running = lock(&self.running);
+        let hung = |probe: &Probe<T>| running.contains_key(&probe.name);
+        let answers = probes.iter().map(|probe| if hung(probe) { Probed::Hung } else { Probed::NotTried }).collect();
+        let queue = probes.into_iter().enumerate().filter(|(_, probe)| !hung(probe)).collect();
+        Work { queue, answers, taken: 0, workers: 0 }
     }
 }
 
-/// A set or queue is whole after a panic elsewhere.
+/// The probes of one call.
+struct Batch<T> {
+    running: Arc<Mutex<Running>>,
+    most_per_group: usize,
+    /// Locked before `running` where both are.
+    work: Mutex<Work<T>>,
+    worker_ended: Condvar,
+}
+
+struct Work<T> {
+    /// What waits, by its place among the answers.
+    queue: VecDeque<(usize, Probe<T>)>,
+    answers: Vec<Probed<T>>,
+    /// How many probes were begun.
+    taken: usize,
+    /// How many threads are at it.
+    workers: usize,
+}
+
+impl<T: Send + 'static> Batch<T> {
+    /// The first in the queue whose group is not stuck.
+    fn next(&self, work: &Work<T>) -> Option<usize> {
+        let running = lock(&self.running);
+        let stuck = |group: &str| running.values().filter(|other| *other == group).count();
+        work.queue.iter().position(|(_, probe)| stuck(&probe.group) < self.most_per_group)
+    }
+
+    /// Starts a thread; false where the system refuses one.
+    fn start(batch: &Arc<Self>) -> bool {
+        let batch = batch.clone();
+        thread::Builder::new().name("probe".into()).stack_size(STACK).spawn(move || batch.run()).is_ok()
+    }
+
+    fn run(&self) {
+        // Announces the end of this thread, however it comes.
+        let _ended = OnDrop(|| {
+            lock(&self.work).workers -= 1;
+            self.worker_ended.notify_one();
+        });
+        loop {
+            let mut work = lock(&self.work);
+            let Some((index, probe)) = self.next(&work).and_then(|at| work.queue.remove(at)) else { return };
+            work.taken += 1;
+            // Hung until it answers.
+            set(&mut work.answers, index, Probed::Hung);
+            lock(&self.running).insert(probe.name.clone(), probe.group);
+            drop(work);
+            let name = probe.name;
+            let mut answer = Probed::Broken;
+            {
+                let answer = &mut answer;
+                let _ran = OnDrop(|| {
+                    let mut work = lock(&self.work);
+                    lock(&self.running).remove(&name);
+                    if thread::panicking() {
+                        set(&mut work.answers, index, Probed::Broken);
+                    }
+                });
+                *answer = Probed::Done((probe.work)());
+            }
+            set(&mut lock(&self.work).answers, index, answer);
+        }
+    }
+}
+
+/// Nobody waits for the answers any more once they were taken.
+fn set<T>(answers: &mut [Probed<T>], index: usize, answer: Probed<T>) {
+    if let Some(place) = answers.get_mut(index) {
+        *place = answer;
+    }
+}
+
+/// Does something when it goes out of scope, also by a panic.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// What these locks guard is whole after a panic elsewhere.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -135,54 +208,113 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_secs(600);
 
-    fn job<T>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Job<T> {
-        (name.to_owned(), Box::new(work))
+    /// One that does not wait before another thread takes over.
+    fn impatient(most: usize, most_per_group: usize) -> Prober {
+        Prober { patience: Duration::from_millis(1), ..Prober::new(most, most_per_group) }
     }
 
-    fn answers<T>(probed: Vec<(String, Probed<T>)>) -> Vec<Probed<T>> {
-        probed.into_iter().map(|(_, answer)| answer).collect()
-    }
-
-    #[test]
-    fn answers_come_in_order_with_few_threads() {
-        let prober = Prober::new(3);
-        let jobs = (0..100).map(|n| job(&n.to_string(), move || n)).collect();
-        let expected: Vec<_> = (0..100).map(Probed::Done).collect();
-        assert_eq!(answers(prober.probe(jobs, LONG)), expected);
-    }
-
-    #[test]
-    fn a_hung_probe_is_not_started_twice_and_comes_back() {
-        let prober = Prober::new(2);
+    /// Hangs until the sender is dropped; the receiver ends when it has ended.
+    fn hanging(name: &str) -> (Probe<u32>, Sender<()>, Receiver<()>) {
         let (release, wait) = channel::<()>();
-        let (done, is_done) = channel::<()>();
-        let hang = job("nas", move || {
+        let (ended, is_ended) = channel();
+        let probe = Probe::new(name, move || {
             let _ = wait.recv();
-            // Dropped after the name is off the list.
-            drop(done);
-            1
+            drop(ended);
+            7
         });
-        // The deadline has passed at once, whatever the scheduler does; so
-        // wait until the probe has begun.
-        let mut first = answers(prober.probe(vec![hang], Duration::ZERO));
-        while prober.stuck() == 0 && first == [Probed::NotTried] {
-            // The thread was not yet running when the queue was cleared.
-            let (again, wait) = channel::<()>();
-            std::mem::forget(again);
-            first = answers(
-                prober.probe(vec![job("nas", move || wait.recv().map_or(0, |()| 0))], Duration::from_millis(50)),
-            );
-        }
+        (probe, release, is_ended)
+    }
+
+    #[test]
+    fn answers_come_in_order() {
+        let prober = Prober::new(3, 1);
+        let probes = (0..100).map(|n| Probe::new(n.to_string(), move || n)).collect();
+        assert_eq!(prober.probe(probes, LONG), (0..100).map(Probed::Done).collect::<Vec<_>>());
+        assert_eq!(prober.stuck(), 0);
+        assert_eq!(prober.probe(Vec::<Probe<u32>>::new(), LONG), []);
+    }
+
+    #[test]
+    fn a_hung_probe_is_not_started_twice_holds_up_nothing_and_comes_back() {
+        let prober = impatient(2, 1);
+        let (hang, release, ended) = hanging("nas");
+        // Past the deadline at once; what was begun is begun.
+        assert_eq!(prober.probe(vec![hang], Duration::ZERO), [Probed::Hung]);
         assert_eq!(prober.stuck(), 1);
-        let again = vec![job("nas", || panic!("must not start")), job("root", || 2)];
-        assert_eq!(answers(prober.probe(again, LONG)), [Probed::Hung, Probed::Done(2)]);
+        for _ in 0..2 {
+            let again = vec![Probe::new("nas", || panic!("must not start")), Probe::new("root", || 2)];
+            assert_eq!(prober.probe(again, LONG), [Probed::Hung, Probed::Done(2)]);
+        }
         drop(release);
-        let _ = is_done.recv();
+        assert!(ended.recv().is_err());
+        // The name is taken off a moment later.
+        while prober.stuck() > 0 {
+            thread::yield_now();
+        }
+        assert_eq!(prober.probe(vec![Probe::new("nas", || 3)], LONG), [Probed::Done(3)]);
+    }
+
+    #[test]
+    fn another_thread_takes_over_what_waits_behind() {
+        let prober = impatient(2, 1);
+        let (hang, release, _ended) = hanging("nas");
+        let answers = prober.probe(
+            vec![
+                hang,
+                Probe::new("root", move || {
+                    drop(release);
+                    2
+                }),
+            ],
+            LONG,
+        );
+        assert_eq!(answers, [Probed::Done(7), Probed::Done(2)]);
+    }
+
+    #[test]
+    fn one_dead_server_does_not_take_all_threads() {
+        let prober = impatient(4, 2);
+        let (hangs, releases): (Vec<_>, Vec<_>) = (0..6)
+            .map(|n| {
+                let (probe, release, _) = hanging(&format!("/mnt/{n}"));
+                (probe.in_group("dead"), release)
+            })
+            .unzip();
+        let mut probes = hangs;
+        // Ends the hanging once it was reached, so that nothing waits for the deadline.
+        probes.push(Probe::new("alive", move || {
+            drop(releases);
+            1
+        }));
+        let answers = prober.probe(probes, LONG);
+        assert_eq!(answers.last(), Some(&Probed::Done(1)));
+        assert!(answers.iter().all(|answer| matches!(answer, Probed::Done(_))), "{answers:?}");
+    }
+
+    #[test]
+    fn what_is_stuck_counts_against_its_group_and_the_whole() {
+        let prober = impatient(2, 1);
+        let (hang, _release, _) = hanging("a1");
+        assert_eq!(prober.probe(vec![hang.in_group("a")], Duration::ZERO), [Probed::Hung]);
+        let second = || vec![Probe::new("a2", || 0).in_group("a"), Probe::new("b1", || 1).in_group("b")];
+        assert_eq!(prober.probe(second(), LONG), [Probed::NotTried, Probed::Done(1)]);
+        let (hang, _release_too, _) = hanging("b2");
+        assert_eq!(prober.probe(vec![hang.in_group("b")], Duration::ZERO), [Probed::Hung]);
+        assert_eq!(prober.probe(second(), LONG), [Probed::NotTried, Probed::NotTried]);
+        assert_eq!(prober.probe(vec![Probe::new("c", || 0)], LONG), [Probed::NotTried]);
+    }
+
+    #[test]
+    fn a_probe_that_panics_breaks_alone() {
+        let prober = impatient(2, 2);
+        let probes = vec![Probe::new("bad", || panic!("as the test wants")), Probe::new("good", || 1)];
+        assert_eq!(prober.probe(probes, LONG), [Probed::Broken, Probed::Done(1)]);
+        assert_eq!(prober.stuck(), 0);
     }
 }
