@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{Mode, OFlags};
+
 /// The root directory that all readers start from: `/` for this machine, a
 /// host's root mounted elsewhere (`/host` in a container), or a copied tree
 /// for tests and demonstrations.
@@ -35,6 +37,10 @@ pub struct Space {
     pub inodes_free: u64,
     /// Whether it is mounted read-only; false where that was not recorded.
     pub read_only: bool,
+    /// The device number that was reached, major and minor; `None` where
+    /// answers were recorded. Where it is not that of the mount that was
+    /// meant, another one hides it, or it has just gone.
+    pub device: Option<(u32, u32)>,
 }
 
 impl Root {
@@ -82,7 +88,8 @@ impl Root {
     }
 
     /// How full the file system at that mount point of the host is. This may
-    /// hang for as long as a dead server does: see [`crate::Prober`].
+    /// hang for as long as a dead server does: see [`crate::Prober`]. It never
+    /// makes `autofs` mount anything: the place is only looked up.
     ///
     /// # Errors
     /// What `statvfs` says, or not found where answers were recorded.
@@ -90,7 +97,11 @@ impl Root {
         if let Some(recorded) = &self.recorded {
             return recorded.get(mount_point).copied().ok_or_else(|| io::ErrorKind::NotFound.into());
         }
-        let told = rustix::fs::statvfs(self.path(mount_point))?;
+        // A place that is opened as a mere path triggers no automount, which
+        // statvfs(2) of a path would: see open(2), O_PATH.
+        let place = rustix::fs::open(self.path(mount_point), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let told = rustix::fs::fstatvfs(&place)?;
+        let device = rustix::fs::fstat(&place)?.st_dev;
         let bytes = |blocks: u64| blocks.saturating_mul(told.f_frsize);
         Ok(Space {
             size: bytes(told.f_blocks),
@@ -99,6 +110,7 @@ impl Root {
             inodes: told.f_files,
             inodes_free: told.f_ffree,
             read_only: told.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY),
+            device: Some((rustix::fs::major(device), rustix::fs::minor(device))),
         })
     }
 }
@@ -113,7 +125,7 @@ fn parse_recorded(text: &str) -> HashMap<PathBuf, Space> {
         let mut bytes = || Some(number()?.saturating_mul(block));
         let (size, free, available) = (bytes()?, bytes()?, bytes()?);
         let (inodes, inodes_free) = (number()?, number()?);
-        Some((mount_point.into(), Space { size, free, available, inodes, inodes_free, read_only: false }))
+        Some((mount_point.into(), Space { size, free, available, inodes, inodes_free, ..Space::default() }))
     };
     text.lines().filter_map(line).collect()
 }
