@@ -22,7 +22,7 @@ use crate::output::{ColourChoice, Format};
     after_help = "Where the hub is: --hub URL with --token-file FILE, or TOMTE_URL and TOMTE_TOKEN, or on the hub's\n\
                   own machine --data DIR.  `tomte COMMAND --help` has examples."
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
     #[command(subcommand)]
@@ -76,8 +76,11 @@ pub(crate) struct Global {
     /// Certificate authority to trust for the hub, PEM
     #[arg(long, global = true, env = "TOMTE_CA_FILE", value_name = "FILE", help_heading = "Connection", value_hint = ValueHint::FilePath)]
     pub(crate) ca_file: Option<PathBuf>,
+    /// SHA-256 of the hub's identity key, as the hub prints it at its start: trust that key alone
+    #[arg(long, global = true, env = "TOMTE_FINGERPRINT", value_name = "HEX", help_heading = "Connection")]
+    pub(crate) fingerprint: Option<String>,
     /// The hub's data folder, on the hub's own machine: needs no token
-    #[arg(long, global = true, env = "TOMTE_DATA", value_name = "DIR", help_heading = "Connection", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Connection", value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
     /// How to print lists
     #[arg(
@@ -103,6 +106,13 @@ pub(crate) struct Global {
         help_heading = "Output"
     )]
     pub(crate) color: ColourChoice,
+}
+
+impl Global {
+    /// Whether a hub was named at all.
+    pub(crate) fn names_hub(&self) -> bool {
+        self.hub.is_some() || self.data.is_some()
+    }
 }
 
 /// What to do.
@@ -313,7 +323,7 @@ pub(crate) enum HostCommand {
         /// Print the code alone
         #[arg(long)]
         code_only: bool,
-        /// Roles the host will have
+        /// A role the host will have; may be given more than once
         #[arg(long, value_name = "ROLE")]
         role: Vec<String>,
     },
@@ -495,7 +505,7 @@ pub(crate) struct CheckArgs {
 }
 
 /// A span of time such as 10s, 500ms, 5m or 2h.
-fn duration(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: u64 = number.parse().map_err(|_| format!("{text:?} is not a span of time such as 10s or 5m"))?;

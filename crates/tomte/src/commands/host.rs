@@ -1,0 +1,213 @@
+//! `tomte host`: who there is, how they stand, and managing them.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+
+use anyhow::{Context, bail};
+use comfy_table::Color;
+use tomte_api::client::Client;
+use tomte_api::host::{AddHost, Host, Presence};
+use tomte_api::resource::Resource;
+use tomte_model::{Catalogue, Unit};
+
+use super::{ago, now};
+use crate::cli::HostCommand;
+use crate::output::{Format, Output, Text, printable};
+
+pub(crate) async fn run(command: HostCommand, client: &Client, output: Output) -> anyhow::Result<()> {
+    match command {
+        HostCommand::List => list(client, output).await,
+        HostCommand::Show { host } => show(&host, client, output).await,
+        HostCommand::Add { name, code_only, role } => {
+            let added = client.add_host(&AddHost { name, roles: role }).await?;
+            match (output.format, code_only) {
+                (_, true) => output.line(&added.code),
+                (Format::Json, _) => output.json(&added),
+                _ => output.line(&added.line),
+            }
+        }
+        HostCommand::Rename { host, name } => {
+            let renamed = client.rename_host(&host, &name).await?;
+            done(&output, &renamed, format!("{host} is now {}; the old name still works", renamed.name))
+        }
+        HostCommand::Alias { host, alias, remove } => {
+            let changed = if remove {
+                client.remove_alias(&host, &alias).await?
+            } else {
+                client.add_alias(&host, &alias).await?
+            };
+            done(&output, &changed, format!("{} has the aliases {}", changed.name, listed(&changed.aliases)))
+        }
+        HostCommand::Role { host, role, remove } => {
+            let mut roles = client.host(&host).await?.roles;
+            roles.retain(|r| *r != role);
+            if !remove {
+                roles.push(role);
+            }
+            let changed = client.set_roles(&host, roles).await?;
+            done(&output, &changed, format!("{} has the roles {}", changed.name, listed(&changed.roles)))
+        }
+        HostCommand::Grant { host, via, remove } => {
+            if remove {
+                client.remove_grant(&host, &via).await?;
+                output.line(format!("{host} may no longer report for {via}"))
+            } else {
+                let grant = client.add_grant(&host, &via).await?;
+                done(&output, &grant, format!("{host} may report for {}", grant.name))
+            }
+        }
+        HostCommand::Rotate { host, revoke: true } => {
+            client.revoke_token(&host).await?;
+            output.line(format!("{host} is shut out until it is enrolled again: tomte host add {host}"))
+        }
+        HostCommand::Rotate { host, revoke: false } => {
+            let token = client.rotate_token(&host).await?;
+            if output.format == Format::Json { output.json(&token) } else { output.line(token.token) }
+        }
+        HostCommand::Rm { host, yes } => remove(&host, yes, client, output).await,
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "(none)".to_owned() } else { names.join(", ") }
+}
+
+fn done(output: &Output, value: &impl serde::Serialize, words: String) -> anyhow::Result<()> {
+    if output.format == Format::Json { output.json(value) } else { output.line(words) }
+}
+
+async fn list(client: &Client, output: Output) -> anyhow::Result<()> {
+    let hosts = client.hosts().await?;
+    let rows = hosts.iter().map(row).collect();
+    output.list(&hosts, &["host", "presence", "status", "seen", "roles", "reason"], rows)?;
+    if hosts.is_empty() && output.terminal() && output.format == Format::Table {
+        output.line("No hosts yet. Add one: tomte host add NAME")?;
+    }
+    Ok(())
+}
+
+fn row(host: &Host) -> Vec<Text> {
+    vec![
+        Text::new(host.name.clone()),
+        presence(host.presence),
+        Text::status(host.status),
+        ago(host.last_seen_at, now()),
+        Text::new(host.roles.join(",")),
+        Text::new(host.reason.clone()),
+    ]
+}
+
+fn presence(presence: Presence) -> Text {
+    let text = Text::new(presence.as_str());
+    match presence {
+        Presence::Online => text.coloured(Color::Green),
+        Presence::Late => text.coloured(Color::Yellow),
+        Presence::Offline => text.coloured(Color::Red),
+        Presence::Never => text.dimmed(),
+    }
+}
+
+async fn show(name: &str, client: &Client, output: Output) -> anyhow::Result<()> {
+    let host = client.host(name).await?;
+    let resources = client.host_resources(name, None).await?;
+    if output.format == Format::Json {
+        return output.json(&serde_json::json!({ "host": host, "resources": resources }));
+    }
+    if output.format == Format::Table {
+        for (label, value) in facts(&host) {
+            output.line(format!("{label:<10} {}", printable(&value)))?;
+        }
+        for problem in &host.problems {
+            output.line(format!("{:<10} {}: {}", "", problem.status, printable(&problem.reason)))?;
+        }
+        output.line("")?;
+    }
+    let catalogue = Catalogue::builtin();
+    let rows = resources.iter().map(|resource| resource_row(resource, &catalogue)).collect();
+    output.list(&resources, &["resource", "status", "age", "readings"], rows)
+}
+
+fn facts(host: &Host) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("host", host.name.clone()),
+        ("id", host.id.to_string()),
+        ("presence", host.presence.to_string()),
+        ("status", host.status.map_or_else(|| "not judged".to_owned(), |s| s.to_string())),
+    ];
+    if let Some(seen) = host.last_seen_at {
+        facts.push(("seen", format!("{} ago", Unit::Seconds.format(now().since(seen).as_secs_f64().round()))));
+    }
+    if !host.aliases.is_empty() {
+        facts.push(("aliases", host.aliases.join(", ")));
+    }
+    if !host.roles.is_empty() {
+        facts.push(("roles", host.roles.join(", ")));
+    }
+    if let Some(version) = &host.agent_version {
+        facts.push(("agent", version.clone()));
+    }
+    if let Some(skew) = host.skew_seconds.filter(|skew| skew.abs() >= 1.0) {
+        let side = if skew > 0.0 { "ahead" } else { "behind" };
+        facts.push(("clock", format!("{} {side}", Unit::Seconds.format(skew.abs()))));
+    }
+    facts
+}
+
+/// A resource in one line: the readings that people ask for first come first
+/// in the catalogue, and so do they here.
+pub(super) fn resource_row(resource: &Resource, catalogue: &Catalogue) -> Vec<Text> {
+    let age = ago(Some(resource.at), now());
+    vec![
+        Text::new(format!("{}:{}", resource.kind, resource.name)),
+        Text::status(resource.status),
+        if resource.stale { age.coloured(Color::Yellow) } else { age },
+        Text::new(summary(resource, catalogue)),
+    ]
+}
+
+/// The first few readings, or the attributes where there are none.
+pub(super) fn summary(resource: &Resource, catalogue: &Catalogue) -> String {
+    const MOST: usize = 4;
+    let kind = catalogue.kind(&resource.kind);
+    let known: Vec<String> = kind
+        .into_iter()
+        .flat_map(|kind| kind.fields.iter())
+        .filter_map(|field| Some((field, *resource.readings.get(field.name.as_ref())?)))
+        .map(|(field, value)| format!("{} {}", label(&field.name, &field.unit), field.unit.format(value)))
+        .take(MOST)
+        .collect();
+    let shown: Vec<String> = if !known.is_empty() {
+        known
+    } else if !resource.readings.is_empty() {
+        resource.readings.iter().map(|(field, value)| format!("{field} {value}")).take(MOST).collect()
+    } else {
+        let attributes: &BTreeMap<_, _> = &resource.attributes;
+        attributes.iter().map(|(name, value)| format!("{name} {value}")).take(MOST).collect()
+    };
+    let text = shown.join(", ");
+    if resource.reason.is_empty() { text } else { format!("{} — {text}", resource.reason) }
+}
+
+/// A field's name without the unit, which the value shows.
+fn label(field: &str, unit: &Unit) -> String {
+    unit.suffix().and_then(|suffix| field.strip_suffix(suffix)).unwrap_or(field).replace('_', " ")
+}
+
+async fn remove(name: &str, yes: bool, client: &Client, output: Output) -> anyhow::Result<()> {
+    let host = client.host(name).await?;
+    if !yes {
+        if !std::io::stdin().is_terminal() {
+            bail!("removing {} deletes all its history; say --yes to do it without being asked", host.name);
+        }
+        let mut terminal = std::io::stderr().lock();
+        write!(terminal, "Remove {} and all its history? Type its name to go on: ", host.name)?;
+        terminal.flush()?;
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).context("reading the answer")?;
+        if answer.trim() != host.name {
+            bail!("not removed");
+        }
+    }
+    client.delete_host(&host.id.to_string()).await?;
+    output.line(format!("{} and its history are removed", host.name))
+}

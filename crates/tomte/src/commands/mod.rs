@@ -1,0 +1,31 @@
+//! One file per command. Each asks the API and prints the answer.
+
+pub(crate) mod catalogue;
+pub(crate) mod event;
+pub(crate) mod export;
+pub(crate) mod host;
+pub(crate) mod manual;
+pub(crate) mod query;
+pub(crate) mod resource;
+pub(crate) mod token;
+pub(crate) mod user;
+pub(crate) mod watch;
+
+use tomte_model::Timestamp;
+
+use crate::output::Text;
+
+/// How long ago, for people; the time itself for programs.
+fn ago(at: Option<Timestamp>, now: Timestamp) -> Text {
+    let Some(at) = at else { return Text::none() };
+    let age = now.since(at);
+    let shown =
+        if age.as_secs() < 1 { "now".to_owned() } else { tomte_model::Unit::Seconds.format(age.as_secs_f64().floor()) };
+    Text::with_raw(shown, at.to_string())
+}
+
+/// The present time. The command line is at the edge: it may read a clock.
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,67 @@
+//! Finding the hub: by address and token, or by its data folder.
+
+use anyhow::{Context, bail};
+use tomte_api::client::{Client, Credentials, Endpoint, Trust};
+
+use crate::cli::Global;
+
+/// The environment variable that holds a token.
+const TOKEN_VARIABLE: &str = "TOMTE_TOKEN";
+
+/// A client for the hub that the options name. `--data` goes before an
+/// address, since it is never set by the environment.
+pub(crate) fn client(global: &Global) -> anyhow::Result<Client> {
+    if let Some(data) = &global.data {
+        return Ok(Client::unix(data.join("hub.sock")));
+    }
+    let Some(hub) = &global.hub else {
+        bail!(
+            "which hub? Say --hub URL (or set TOMTE_URL) with --token-file FILE (or TOMTE_TOKEN),\n\
+             or, on the hub's own machine, --data DIR"
+        );
+    };
+    let endpoint: Endpoint = hub.parse()?;
+    let credentials = match &global.token_file {
+        Some(path) => Some(Credentials::from_file(path)?),
+        None => std::env::var(TOKEN_VARIABLE)
+            .ok()
+            .filter(|token| !token.is_empty())
+            .map(|token| Credentials::new(token, format!("the environment variable {TOKEN_VARIABLE}"))),
+    };
+    let trust = match (&global.fingerprint, &global.ca_file) {
+        (Some(fingerprint), _) => Trust::Identity(parse_fingerprint(fingerprint)?),
+        (None, Some(file)) => Trust::File(file.clone()),
+        (None, None) => Trust::System,
+    };
+    Ok(Client::new(endpoint, credentials, &trust)?)
+}
+
+/// 64 hexadecimal digits, colons allowed.
+fn parse_fingerprint(text: &str) -> anyhow::Result<[u8; 32]> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b':').collect();
+    let mut bytes = [0; 32];
+    if digits.len() != 64 {
+        bail!("a fingerprint has 64 hexadecimal digits, {text:?} has {}", digits.len());
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+        let pair = std::str::from_utf8(pair).context("the fingerprint is not hexadecimal")?;
+        *byte = u8::from_str_radix(pair, 16).context("the fingerprint is not hexadecimal")?;
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_are_read_with_and_without_colons() {
+        let plain = "0f".repeat(32);
+        assert_eq!(parse_fingerprint(&plain).expect("hexadecimal"), [15; 32]);
+        let colons = vec!["0F"; 32].join(":");
+        assert_eq!(parse_fingerprint(&colons).expect("hexadecimal"), [15; 32]);
+        for bad in ["", "0f", &"zz".repeat(32), &"é".repeat(32)] {
+            assert!(parse_fingerprint(bad).is_err(), "{bad}");
+        }
+    }
+}
