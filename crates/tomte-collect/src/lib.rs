@@ -8,14 +8,28 @@
 //! agent's schedule, its configuration, `doctor` and the documentation; to add
 //! a collector, write a module with a `make` function and add its line there.
 
+mod accounts;
 mod clock;
 mod counter;
+mod cpu;
 mod error;
+mod frequency;
+mod host;
+mod list;
 mod load;
+mod memory;
+mod mounts;
+mod os;
+mod pressure;
 mod probe;
+mod process;
 mod reader;
 mod root;
 mod settings;
+mod tmpfs;
+mod users;
+mod virtualisation;
+mod zram;
 
 use std::time::Duration;
 
@@ -29,6 +43,7 @@ pub use reader::{FileReader, read_file, read_number, read_trimmed};
 pub use root::{Root, Space};
 pub use settings::{
     BadGlob, CpuSettings, DiskSettings, FilesystemSettings, Filter, InterfaceSettings, ProcessSettings, Settings,
+    TmpfsSettings,
 };
 
 /// Reads one source. It may keep what it needs between two readings (open
@@ -95,12 +110,95 @@ pub struct CollectorDef {
 const QUICK: Duration = Duration::from_secs(5);
 
 /// Every collector of a host, in the order in which people read their results.
-pub static COLLECTORS: &[CollectorDef] = &[CollectorDef {
-    name: "load",
-    tier: Tier::Fast,
-    interval: None,
-    deadline: QUICK,
-    help: "Load averages, from /proc/loadavg.",
-    scopes: &["load"],
-    make: load::make,
-}];
+pub static COLLECTORS: &[CollectorDef] = &[
+    CollectorDef {
+        name: "host",
+        tier: Tier::Medium,
+        interval: None,
+        deadline: QUICK,
+        help: "How long the host has been up, from /proc/uptime, and who is logged in, from utmp or systemd-logind.",
+        scopes: &["host", "users"],
+        make: host::make,
+    },
+    CollectorDef {
+        name: "os",
+        tier: Tier::Slow,
+        interval: None,
+        deadline: QUICK,
+        help: "The operating system, its kernel, its boot time and what it runs on, from os-release, /proc and the firmware's tables.",
+        scopes: &["os"],
+        make: os::make,
+    },
+    CollectorDef {
+        name: "cpu",
+        tier: Tier::Fast,
+        interval: None,
+        deadline: QUICK,
+        help: "Processor time, all together and for each core, from /proc/stat.",
+        scopes: &["cpu", "core"],
+        make: cpu::make,
+    },
+    CollectorDef {
+        name: "cpu_frequency",
+        tier: Tier::Medium,
+        interval: None,
+        deadline: QUICK,
+        help: "Clock frequencies and the processor's name, from cpufreq or /proc/cpuinfo.",
+        scopes: &["cpu_frequency"],
+        make: frequency::make,
+    },
+    CollectorDef {
+        name: "load",
+        tier: Tier::Fast,
+        interval: None,
+        deadline: QUICK,
+        help: "Load averages, from /proc/loadavg.",
+        scopes: &["load"],
+        make: load::make,
+    },
+    CollectorDef {
+        name: "memory",
+        tier: Tier::Fast,
+        interval: None,
+        deadline: QUICK,
+        help: "Memory and swap, from /proc/meminfo and the statistics of ZFS.",
+        scopes: &["memory"],
+        make: memory::make,
+    },
+    CollectorDef {
+        name: "zram",
+        tier: Tier::Medium,
+        interval: None,
+        deadline: QUICK,
+        help: "Compressed block devices in memory, from /sys/block.",
+        scopes: &["zram"],
+        make: zram::make,
+    },
+    CollectorDef {
+        name: "tmpfs",
+        tier: Tier::Medium,
+        interval: None,
+        deadline: QUICK,
+        help: "File systems in memory, from the table of mounts and statvfs.",
+        scopes: &["tmpfs"],
+        make: tmpfs::make,
+    },
+    CollectorDef {
+        name: "pressure",
+        tier: Tier::Fast,
+        interval: None,
+        deadline: QUICK,
+        help: "Time lost waiting for processor, memory, disks and interrupts, from /proc/pressure.",
+        scopes: pressure::SCOPES,
+        make: pressure::make,
+    },
+    CollectorDef {
+        name: "process",
+        tier: Tier::Medium,
+        interval: Some(Duration::from_secs(30)),
+        deadline: Duration::from_secs(20),
+        help: "Processes by state and the greediest of them, from /proc.",
+        scopes: &["process"],
+        make: process::make,
+    },
+];

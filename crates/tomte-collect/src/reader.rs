@@ -73,6 +73,17 @@ impl FileReader {
         text.and_then(parser).map_err(|source| ReadError::malformed(&self.path, source))
     }
 
+    /// As [`Self::parse`], for files that repeat names which people or programs
+    /// chose (mount points, commands): what is not UTF-8 is replaced, so that
+    /// one strange name does not hide the others.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; and what the parser says.
+    pub fn parse_lossy<T>(&mut self, parser: impl FnOnce(&str) -> Result<T, Malformed>) -> Result<T, ReadError> {
+        self.read()?;
+        parser(&String::from_utf8_lossy(&self.buffer)).map_err(|source| ReadError::malformed(&self.path, source))
+    }
+
     fn fill(&mut self) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// `[cpu]`
     pub cpu: CpuSettings,
+    /// `[tmpfs]`
+    pub tmpfs: TmpfsSettings,
     /// `[filesystem]`
     pub filesystem: FilesystemSettings,
     /// `[disk]`
@@ -31,6 +33,23 @@ pub struct CpuSettings {
 impl Default for CpuSettings {
     fn default() -> Self {
         Self { cores: true }
+    }
+}
+
+/// Settings of the collector `tmpfs`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TmpfsSettings {
+    /// Which mount points.
+    pub mounts: Filter,
+}
+
+impl Default for TmpfsSettings {
+    /// Without those that systemd makes for each service and engines for each
+    /// container: they are many and never fill.
+    fn default() -> Self {
+        let exclude = ["/run/credentials/*", "/var/lib/docker/*", "/var/lib/containers/*", "/run/containerd/*"];
+        Self { mounts: Filter::new([], exclude).expect("the default globs are globs") }
     }
 }
 

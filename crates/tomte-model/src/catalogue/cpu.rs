@@ -33,8 +33,10 @@ const fn share(name: &'static str, help: &'static str) -> FieldDef {
     FieldDef::new("main", name, Unit::Ratio, Resolution::BASIS_POINT, help)
 }
 
-const USAGE: FieldDef =
-    share("usage_ratio", "Time in which it was not idle: neither nothing to do nor waiting for a disk.");
+const USAGE: FieldDef = share(
+    "usage_ratio",
+    "Time in which it was not idle; waiting for a disk counts as idle, time that the hypervisor withheld as busy.",
+);
 const USER: FieldDef = share("user_ratio", "Time spent in programs, niced ones and guests included.");
 const SYSTEM: FieldDef = share("system_ratio", "Time spent in the kernel, interrupts included.");
 const IOWAIT: FieldDef = share("iowait_ratio", "Time with nothing to run while a disk was waited for.");
