@@ -9,6 +9,7 @@
 //! as they are. Rates are worked out by the agent and are gauges; so no gauge
 //! ends in `_total`, `_count`, `_sum` or `_bucket`.
 
+mod collector;
 mod cpu;
 mod host;
 mod load;
@@ -40,6 +41,8 @@ pub const KINDS: &[&KindDef] = &[
     &memory::TMPFS,
     &pressure::PRESSURE,
     &process::PROCESS,
+    &collector::COLLECTOR,
+    &collector::AGENT,
 ];
 
 /// A text that is nearly always known at compile time.
