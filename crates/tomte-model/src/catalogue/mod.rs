@@ -11,11 +11,15 @@
 
 mod collector;
 mod cpu;
+mod disk;
+mod filesystem;
 mod host;
+mod interface;
 mod load;
 mod memory;
 mod pressure;
 mod process;
+mod sensor;
 mod unit;
 
 use std::borrow::Cow;
@@ -40,6 +44,10 @@ pub const KINDS: &[&KindDef] = &[
     &memory::ZRAM,
     &memory::TMPFS,
     &pressure::PRESSURE,
+    &filesystem::FILESYSTEM,
+    &disk::DISK,
+    &interface::INTERFACE,
+    &sensor::SENSOR,
     &process::PROCESS,
     &collector::COLLECTOR,
     &collector::AGENT,
@@ -320,6 +328,20 @@ pub(crate) const fn warning_above(warning: f64, clear_gap: f64, hold_seconds: u6
     threshold
 }
 
+/// As [`above`], with nothing that is a mere warning.
+pub(crate) const fn critical_above(critical: f64, clear_gap: f64, hold_seconds: u64) -> Threshold {
+    let mut threshold = above(0.0, critical, clear_gap, hold_seconds);
+    threshold.warning = None;
+    threshold
+}
+
+/// Shorthand for thresholds in the kinds' modules: below is bad.
+pub(crate) const fn below(warning: f64, critical: f64, clear_gap: f64, hold_seconds: u64) -> Threshold {
+    let mut threshold = above(warning, critical, clear_gap, hold_seconds);
+    threshold.direction = crate::assess::Direction::Below;
+    threshold
+}
+
 /// The facet of most kinds: there is only one.
 pub(crate) const MAIN: &[FacetDef] = &[FacetDef { name: Cow::Borrowed("main"), owner: true }];
 
@@ -328,8 +350,8 @@ mod prelude {
     pub(super) use std::borrow::Cow;
 
     pub(super) use super::{
-        AttributeDef, FacetDef, FieldDef, HomeAssistant, KindDef, MAIN, Resolution, TableDef, Text, Unit, above,
-        warning_above,
+        AttributeDef, FacetDef, FieldDef, HomeAssistant, KindDef, MAIN, Resolution, TableDef, Text, Unit, above, below,
+        critical_above, warning_above,
     };
     pub(super) use crate::Name;
 }
