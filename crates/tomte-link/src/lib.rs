@@ -13,8 +13,16 @@ pub mod message;
 pub mod transport;
 
 mod agent;
+mod bits;
+mod convert;
+mod decode;
+mod describe;
+mod dictionary;
+mod encode;
 mod hub;
+mod names;
 mod stored;
+mod wire;
 
 pub use agent::AgentLink;
 pub use error::{LinkError, StoredReportError};

@@ -120,11 +120,13 @@ pub struct SettingsPush {
 pub struct Resend {
     /// The host the report is about.
     pub host: HostId,
-    /// Its collector; empty when the hub cannot even tell that, and then all
-    /// collectors are meant.
+    /// Its collector; empty at the hub when it cannot tell (the agent's link
+    /// always can).
     pub collector: String,
     /// The lane it came on.
     pub lane: Lane,
+    /// The stream it came on; the agent's link knows whose it is.
+    pub stream: u32,
     /// The report that could not be taken in; it was not stored.
     pub position: Position,
 }
