@@ -49,14 +49,8 @@ pub enum StartError {
     #[error("the databases cannot be read")]
     Read(#[from] StoreError),
     /// The hub's identity cannot be read or made.
-    #[error("the hub's identity in {} cannot be used", path.display())]
-    Identity {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: crate::identity::IdentityError,
-    },
+    #[error("the hub's identity cannot be used")]
+    Identity(#[from] crate::identity::IdentityError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {

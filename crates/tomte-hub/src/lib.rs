@@ -16,7 +16,9 @@ pub mod http;
 mod hub;
 pub mod identity;
 pub mod live;
+mod presence;
 pub mod secrets;
+mod skew;
 pub mod view;
 
 pub use access::{Actor, Admin, Caller, Operator, Peer, Viewer};

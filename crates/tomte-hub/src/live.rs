@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
-use tomte_model::{Event, HostId, ResourceKey};
+use tomte_model::{HostId, ResourceKey};
+use tomte_store::state::StoredEvent;
 
 /// How many changes a subscriber may be behind.
 const CAPACITY: usize = 1024;
@@ -28,13 +29,8 @@ pub enum Change {
     Host(HostId),
     /// The host and all that was known of it is gone.
     HostRemoved(HostId),
-    /// Something happened. It is stored or about to be.
-    Event {
-        /// The host it happened on; `None` for the hub itself.
-        host: Option<HostId>,
-        /// The event.
-        event: Box<Event>,
-    },
+    /// Something happened. It is stored: it has its receipt number.
+    Event(Box<StoredEvent>),
 }
 
 /// What a subscriber hears next.
