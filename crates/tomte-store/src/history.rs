@@ -185,9 +185,6 @@ pub struct HistoryStats {
     pub series: u64,
     /// Size of the database, its log included.
     pub bytes: u64,
-    /// Bytes handed to the disk since the start: log and database pages, as
-    /// far as the engine tells.
-    pub bytes_written: u64,
 }
 
 /// The history of every reading.
@@ -255,6 +252,13 @@ pub trait HistoryStore: Send + Sync {
     /// # Errors
     /// When the database cannot be read.
     fn stats(&self) -> Result<HistoryStats, StoreError>;
+
+    /// Lets the database grow to so many bytes, its log not counted; `None`
+    /// lets it grow freely. Beyond it, writes fail with [`StoreError::Full`].
+    ///
+    /// # Errors
+    /// When the store is closed.
+    fn limit_size(&self, bytes: Option<u64>) -> Result<(), StoreError>;
 
     /// What the last write failed with, until one succeeds.
     fn trouble(&self) -> Option<StoreError>;

@@ -16,6 +16,7 @@
 mod error;
 pub mod history;
 mod options;
+mod sqlite;
 pub mod state;
 mod store;
 

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::sqlite::{Folder, SqliteHistory, SqliteState};
 use crate::{HistoryStore, OpenError, Options, StateStore};
 
 /// The hub's durable memory: one folder with both databases, locked against a
-/// second hub for as long as this lives.
+/// second hub until the last clone of it and of its parts is dropped.
 #[derive(Clone)]
 pub struct Store {
     /// The hub's own records.
@@ -23,8 +24,9 @@ impl Store {
     /// When another hub uses the folder, or a file in it is foreign, damaged,
     /// newer than this version or not accessible. Such a file is left as it is.
     pub fn open(folder: &Path, options: Options) -> Result<Self, OpenError> {
-        let _ = options;
-        let source = std::io::Error::from(std::io::ErrorKind::Unsupported);
-        Err(OpenError::Io { path: folder.to_owned(), source })
+        let folder = Arc::new(Folder::open(folder)?);
+        let state = SqliteState::open(&folder, options.readers)?;
+        let history = SqliteHistory::open(&folder, &options)?;
+        Ok(Self { state: Arc::new(state), history: Arc::new(history) })
     }
 }
