@@ -257,6 +257,19 @@ mod tests {
     }
 
     #[test]
+    fn the_cache_of_zfs_is_not_a_containers() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path());
+        std::fs::create_dir_all(root.proc("spl/kstat/zfs")).unwrap();
+        std::fs::write(root.proc("spl/kstat/zfs/arcstats"), "c_min 4 0\nsize 4 307200\n").unwrap();
+        // As lxcfs does it: a file of another file system in this place.
+        std::os::unix::fs::symlink("/proc/meminfo", root.proc("meminfo")).unwrap();
+        let scope = make(&root, &Settings::default()).collect(Moment::default()).remove(0);
+        assert_eq!(scope.facets[0].reading("zfs_arc_bytes"), None);
+        assert!(scope.facets[0].reading("total_bytes").is_some());
+    }
+
+    #[test]
     fn an_old_kernel_and_a_host_without_swap() {
         let text =
             "MemTotal: 1000 kB\nMemFree: 200 kB\nBuffers: 10 kB\nCached: 400 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n";

@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_answers_and_we_are_among_its_processes() {
+    fn this_machine_answers() {
         let mut settings = Settings::default();
         settings.process.top = 100;
         let mut collector = make(&Root::system(), &settings);
