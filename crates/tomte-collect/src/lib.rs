@@ -13,6 +13,7 @@ mod clock;
 mod counter;
 mod cpu;
 mod error;
+mod filesystem;
 mod frequency;
 mod host;
 mod list;
@@ -191,6 +192,15 @@ pub static COLLECTORS: &[CollectorDef] = &[
         help: "Time lost waiting for processor, memory, disks and interrupts, from /proc/pressure.",
         scopes: pressure::SCOPES,
         make: pressure::make,
+    },
+    CollectorDef {
+        name: "filesystem",
+        tier: Tier::Medium,
+        interval: None,
+        deadline: Duration::from_secs(15),
+        help: "How full file systems are, from the table of mounts and statvfs; each network mount on its own.",
+        scopes: filesystem::SCOPES,
+        make: filesystem::make,
     },
     CollectorDef {
         name: "process",

@@ -1,6 +1,10 @@
-//! The table of mounts, /proc/self/mountinfo.
+//! The table of mounts.
 
-use crate::error::Malformed;
+use std::collections::HashSet;
+
+use crate::error::{Malformed, ReadError};
+use crate::reader::read_file;
+use crate::root::Root;
 
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +27,29 @@ pub(crate) struct Mount {
     /// Whether the file system itself takes no writes. Where it does not and
     /// the mount would, the kernel has found an error.
     pub(crate) frozen_by_error: bool,
+}
+
+/// The mounts of the host as its first process sees them, since a service may
+/// be given a view of its own, in which all is read-only; else as we see them.
+pub(crate) fn read(root: &Root) -> Result<Vec<Mount>, ReadError> {
+    // Not kept: a host of 10,000 mounts has a table of two megabytes.
+    let (init, own) = (root.proc("1/mountinfo"), root.proc("self/mountinfo"));
+    let (path, table) = match read_file(&init) {
+        Ok(table) => (init, table),
+        Err(_) => {
+            let table = read_file(&own)?;
+            (own, table)
+        }
+    };
+    parse(&String::from_utf8_lossy(&table)).map_err(|source| ReadError::malformed(&path, source))
+}
+
+/// Only those that can be seen: of several at one point, the last.
+pub(crate) fn visible(all: Vec<Mount>) -> Vec<Mount> {
+    let mut points = HashSet::with_capacity(all.len());
+    let last: Vec<bool> = all.iter().rev().map(|mount| points.insert(mount.point.as_str())).collect();
+    let last: Vec<bool> = last.into_iter().rev().collect();
+    all.into_iter().zip(last).filter_map(|(mount, last)| last.then_some(mount)).collect()
 }
 
 /// Lines such as `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext4 /dev/root
@@ -101,9 +128,44 @@ mod tests {
         assert_eq!((mounts[0].point.as_str(), mounts[0].root.as_str()), ("/mnt 2\\x", "/mnt1"));
         assert_eq!((mounts[0].device.as_str(), mounts[0].read_only), ("98:0", false));
         assert_eq!((mounts[1].fs_type.as_str(), mounts[1].source.as_str()), ("tmpfs", ""));
-        assert!(mounts[1].read_only);
+        assert!(mounts[1].read_only && !mounts[1].frozen_by_error);
         assert_eq!(parse("36 35 98:0 / /x rw ext4\n").unwrap_err().line, 1);
         assert_eq!(unescape("a\\9\\04"), "a\\9\\04");
+    }
+
+    #[test]
+    fn a_part_is_told_from_the_whole_and_an_error_from_a_choice() {
+        let text = "1 0 8:1 / / rw - ext4 /dev/sda1 ro,errors=remount-ro\n\
+            2 1 8:1 /srv /srv rw - ext4 /dev/sda1 ro,errors=remount-ro\n\
+            3 1 8:2 / /boot ro - ext4 /dev/sda2 ro\n\
+            4 1 0:30 /@home /home rw - btrfs /dev/sdb rw,subvolid=257,subvol=/@home\n\
+            5 1 0:30 /@home/a /a ro - btrfs /dev/sdb rw,subvolid=257,subvol=/@home\n";
+        let mounts = parse(text).unwrap();
+        let told: Vec<_> = mounts.iter().map(|m| (m.whole, m.read_only, m.frozen_by_error)).collect();
+        let expected =
+            [(true, true, true), (false, true, true), (true, true, false), (true, false, false), (false, true, false)];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn the_last_mount_at_a_point_hides_the_others() {
+        let text = "1 0 0:1 / /a rw - autofs x rw\n2 0 8:1 / /b rw - ext4 x rw\n3 1 0:2 / /a rw - nfs x rw\n";
+        let seen = visible(parse(text).unwrap());
+        assert_eq!(seen.iter().map(|m| m.fs_type.as_str()).collect::<Vec<_>>(), ["ext4", "nfs"]);
+    }
+
+    #[test]
+    fn the_first_process_sees_the_host() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path());
+        assert!(matches!(read(&root), Err(ReadError::Missing { .. })));
+        std::fs::create_dir_all(root.proc("self")).unwrap();
+        std::fs::write(root.proc("self/mountinfo"), "1 0 8:1 / / ro - ext4 /dev/sda1 rw\n").unwrap();
+        assert!(read(&root).unwrap()[0].read_only);
+        std::fs::create_dir_all(root.proc("1")).unwrap();
+        std::fs::write(root.proc("1/mountinfo"), b"1 0 8:1 / /caf\xe9 rw - ext4 /dev/sda1 rw\n").unwrap();
+        assert!(!read(&root).unwrap()[0].read_only);
+        assert!(!read(&Root::system()).unwrap().is_empty());
     }
 
     proptest! {

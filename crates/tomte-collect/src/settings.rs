@@ -57,17 +57,28 @@ impl Default for TmpfsSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FilesystemSettings {
-    /// Which mount points.
+    /// Which mount points. A file system that is mounted in several places is
+    /// named by one that an `include` glob names, if there is any.
     pub mounts: Filter,
-    /// Which file system types.
+    /// Which file system types. What is left out otherwise (`overlay`,
+    /// `squashfs`, …) counts when an `include` glob names it.
     pub types: Filter,
     /// Whether network mounts are looked at.
     pub network: bool,
 }
 
 impl Default for FilesystemSettings {
+    /// Without what engines mount for each container.
     fn default() -> Self {
-        Self { mounts: Filter::default(), types: Filter::default(), network: true }
+        let exclude = [
+            "/var/lib/docker/*",
+            "/var/lib/containers/*",
+            "/var/lib/containerd/*",
+            "/var/lib/kubelet/*",
+            "/run/docker/*",
+        ];
+        let mounts = Filter::new([], exclude).expect("the default globs are globs");
+        Self { mounts, types: Filter::default(), network: true }
     }
 }
 

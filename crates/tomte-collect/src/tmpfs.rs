@@ -58,12 +58,9 @@ impl Collector for Tmpfs {
 /// Where the wanted ones are mounted, each once although it may be mounted in
 /// many places.
 fn points(all: Vec<Mount>, wanted: &Filter) -> Vec<String> {
-    // Of several mounts at one point only the last can be seen.
-    let mut points = HashSet::new();
-    let mut visible: Vec<Mount> = all.into_iter().rev().filter(|mount| points.insert(mount.point.clone())).collect();
-    visible.reverse();
     let mut seen = HashSet::new();
-    let tmpfs = visible.into_iter().filter(|mount| mount.fs_type == "tmpfs" && wanted.matches(&mount.point));
+    let tmpfs =
+        mounts::visible(all).into_iter().filter(|mount| mount.fs_type == "tmpfs" && wanted.matches(&mount.point));
     // A part of one, mounted elsewhere, is not a file system of its own.
     tmpfs.filter(|mount| mount.root == "/" && seen.insert(mount.device.clone())).map(|mount| mount.point).collect()
 }
