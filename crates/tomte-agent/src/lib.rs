@@ -1,4 +1,9 @@
 //! The agent.
 pub mod config;
+pub mod outbox;
 pub mod own;
+pub mod pipeline;
+pub mod scheduler;
 pub mod state;
+pub mod station;
+pub mod workers;

@@ -388,8 +388,7 @@ mod tests {
 
     #[test]
     fn secrets_do_not_show_in_debug() {
-        let enrolment =
-            Enrolment { url: "u".into(), name: "n".into(), token: "geheim".into(), pin: Some("p".into()) };
+        let enrolment = Enrolment { url: "u".into(), name: "n".into(), token: "geheim".into(), pin: Some("p".into()) };
         assert!(!format!("{enrolment:?}").contains("geheim"));
     }
 }

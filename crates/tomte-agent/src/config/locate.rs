@@ -26,7 +26,7 @@ pub fn candidates(root: bool, home: Option<&Path>, config_home: Option<&Path>) -
 
 /// The candidates for the running user.
 #[must_use]
-pub fn candidates_here() -> Vec<PathBuf> {
+pub(super) fn candidates_here() -> Vec<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     candidates(
         rustix::process::geteuid().is_root(),
@@ -39,7 +39,7 @@ pub fn candidates_here() -> Vec<PathBuf> {
 ///
 /// # Errors
 /// When it cannot be read, or could have been written by somebody else.
-pub fn read(path: &Path) -> Result<Option<String>, ConfigError> {
+pub(super) fn read(path: &Path) -> Result<Option<String>, ConfigError> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

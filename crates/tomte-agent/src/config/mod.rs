@@ -239,7 +239,9 @@ impl Layers {
     /// When one of them cannot be read, cannot be trusted or makes no sense.
     pub fn read(sources: &Sources) -> Result<Found, ConfigError> {
         let candidates = match &sources.path {
-            Some(path) => vec![std::path::absolute(path).map_err(|source| ConfigError::Io { path: path.clone(), source })?],
+            Some(path) => {
+                vec![std::path::absolute(path).map_err(|source| ConfigError::Io { path: path.clone(), source })?]
+            }
             None => locate::candidates_here(),
         };
         for path in &candidates {
@@ -355,6 +357,7 @@ impl Layers {
             intervals: file.intervals,
             collect: tomte_collect::Settings {
                 cpu: file.cpu,
+                tmpfs: file.tmpfs,
                 filesystem: file.filesystem,
                 disk: file.disk,
                 interface: file.interface,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tomte_collect::{
-    COLLECTORS, CpuSettings, DiskSettings, FilesystemSettings, InterfaceSettings, ProcessSettings, Tier,
+    COLLECTORS, CpuSettings, DiskSettings, FilesystemSettings, InterfaceSettings, ProcessSettings, Tier, TmpfsSettings,
 };
 use tomte_model::{Direction, HostName};
 
@@ -39,6 +39,8 @@ pub struct FileConfig {
     pub collectors: BTreeMap<CollectorName, CollectorEntry>,
     /// Settings of the collector `cpu`.
     pub cpu: CpuSettings,
+    /// Settings of the collector `tmpfs`.
+    pub tmpfs: TmpfsSettings,
     /// Settings of the collector `filesystem`.
     pub filesystem: FilesystemSettings,
     /// Settings of the collector `disk`.
@@ -397,7 +399,8 @@ mod tests {
             assert_eq!(url.to_string(), written);
             assert_eq!(written.parse(), Ok(url));
         }
-        for bad in ["", "hub", "ftp://hub", "https://", "https://hub:0", "https://hub:x", "https://a b", "https://h?q"] {
+        for bad in ["", "hub", "ftp://hub", "https://", "https://hub:0", "https://hub:x", "https://a b", "https://h?q"]
+        {
             assert!(bad.parse::<HubUrl>().is_err(), "{bad:?}");
         }
     }

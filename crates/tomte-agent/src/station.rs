@@ -1,0 +1,147 @@
+//! What the tasks of one agent share: the pipeline, and the bells that wake
+//! whoever waits for it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, broadcast, oneshot};
+use tokio_util::sync::CancellationToken;
+use tomte_link::{SettingsPush, SettingsResult};
+use tomte_model::{Clock, Event, Report};
+use tracing::warn;
+
+use crate::outbox::{Spool, Work};
+use crate::pipeline::{Pipeline, Seen};
+
+/// How many reports a slow local watcher may lag behind before it gets the
+/// whole state again.
+const CHANGES_KEPT: usize = 64;
+
+/// What the hub asks of the agent.
+#[derive(Debug)]
+pub enum Command {
+    /// Somebody watches: run the fast tier every `interval_millis` for
+    /// `lease_millis` from now.
+    Live {
+        /// The interval.
+        interval_millis: u32,
+        /// How long; zero ends it.
+        lease_millis: u32,
+    },
+    /// Run these collectors now; all, when there are none.
+    Refresh {
+        /// Their names.
+        collectors: Vec<String>,
+    },
+    /// Take these settings, as far as this host allows.
+    Settings {
+        /// All that the hub sets.
+        push: SettingsPush,
+        /// Where the verdict goes.
+        answer: oneshot::Sender<SettingsResult>,
+    },
+}
+
+/// Shared by the tasks of one agent.
+pub struct Station {
+    pipeline: Mutex<Pipeline>,
+    /// Rings when there may be something to send.
+    pub(crate) to_send: Notify,
+    /// Rings when there may be something for the disk.
+    pub(crate) to_store: Notify,
+    changes: broadcast::Sender<Arc<Report>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Station {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Station").finish_non_exhaustive()
+    }
+}
+
+impl Station {
+    /// Around a pipeline.
+    #[must_use]
+    pub fn new(pipeline: Pipeline, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            pipeline: Mutex::new(pipeline),
+            to_send: Notify::new(),
+            to_store: Notify::new(),
+            changes: broadcast::Sender::new(CHANGES_KEPT),
+            clock,
+        })
+    }
+
+    /// The pipeline. Held for moments only, never over a wait.
+    pub fn pipeline(&self) -> MutexGuard<'_, Pipeline> {
+        // What it holds is whole after every call, also one that panicked in
+        // a judge's arithmetic.
+        self.pipeline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    /// Judges and queues what a collector saw.
+    pub fn submit(&self, seen: Seen) {
+        let report = self.pipeline().submit(seen);
+        self.announce(report);
+    }
+
+    /// Queues an event at once.
+    pub fn raise(&self, event: Event, clock_synchronised: bool) {
+        let report = {
+            let mut pipeline = self.pipeline();
+            pipeline.raise(event);
+            pipeline.submit_events(self.clock.now(), clock_synchronised)
+        };
+        if let Some(report) = report {
+            self.announce(report);
+        }
+    }
+
+    fn announce(&self, report: Arc<Report>) {
+        // An error only says that nobody watches.
+        let _ = self.changes.send(report);
+        self.to_send.notify_one();
+        self.to_store.notify_one();
+    }
+
+    /// Every report from now on, for local watchers.
+    pub fn watch(&self) -> broadcast::Receiver<Arc<Report>> {
+        self.changes.subscribe()
+    }
+}
+
+/// Does the outbox's disk work on a thread of its own until cancelled, and
+/// then puts what waits on disk.
+pub async fn drive_spool(station: Arc<Station>, mut spool: Spool, cancel: CancellationToken) {
+    /// What is due by time alone is looked for this often.
+    const IDLE: std::time::Duration = std::time::Duration::from_secs(15);
+    loop {
+        while let Some(work) = { next_work(&station) } {
+            let done = tokio::task::spawn_blocking(move || (work.perform(&mut spool), spool)).await;
+            let Ok((done, returned)) = done else {
+                warn!("the spool's thread ended; reports are kept in memory only");
+                return;
+            };
+            spool = returned;
+            station.pipeline().outbox_mut().done(done, station.clock.now());
+            station.to_send.notify_one();
+        }
+        if cancel.is_cancelled() {
+            return;
+        }
+        tokio::select! {
+            () = station.to_store.notified() => {}
+            () = tokio::time::sleep(IDLE) => {}
+            () = cancel.cancelled() => station.pipeline().outbox_mut().stop(),
+        }
+    }
+}
+
+fn next_work(station: &Station) -> Option<Work> {
+    station.pipeline().outbox_mut().work(station.clock.now())
+}
