@@ -383,6 +383,30 @@ mod tests {
         }
     }
 
+    /// History, rules and dashboards hang on these names. A field may be added
+    /// (add its line) or renamed (keep the old name in `renamed_from`), but it
+    /// must not go away unnoticed.
+    #[test]
+    fn no_field_was_lost() {
+        let golden = include_str!("fields.txt");
+        let catalogue = Catalogue::builtin();
+        for line in golden.lines() {
+            let (kind, field) = line.split_once('/').expect("kind/field");
+            assert!(
+                catalogue.field(kind, field).is_some(),
+                "{line} is gone: keep its name in the new field's `renamed_from`, or remove its line from \
+                 catalogue/fields.txt if nobody can depend on it"
+            );
+        }
+        let known: std::collections::BTreeSet<_> = golden.lines().collect();
+        for kind in KINDS {
+            for field in kind.fields.iter() {
+                let line = format!("{}/{}", kind.name, field.name);
+                assert!(known.contains(line.as_str()), "add the line {line} to catalogue/fields.txt");
+            }
+        }
+    }
+
     #[test]
     fn what_others_describe_is_added_and_ours_stands() {
         let mut catalogue = Catalogue { kinds: BTreeMap::new() };
