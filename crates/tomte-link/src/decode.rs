@@ -68,7 +68,7 @@ impl LaneDecoder {
             self.open(part.stream, open)?;
         }
         let Some(decoder) = self.streams.get_mut(&part.stream) else { return Ok(()) };
-        if part.number != decoder.parts {
+        if part.number != decoder.parts || part.base != decoder.stream.base.map(|base| base.sequence) {
             decoder.broken = true;
         }
         if decoder.broken {

@@ -156,6 +156,7 @@ impl LaneEncoder {
             parts.part.open = Some(wire::Open { collector: report.collector.clone().into_owned(), host, alone });
             parts.size += FRAME_SLACK + report.collector.len();
         }
+        parts.part.base = encoder.stream.base.map(|base| base.sequence);
         // Until all is well, the hub and we may differ.
         encoder.broken = true;
         let mut pass = Pass {
@@ -232,6 +233,7 @@ impl Parts {
             stream: self.part.stream,
             number: self.part.number + 1,
             backlog: self.part.backlog,
+            base: self.part.base,
             ..wire::Part::default()
         };
         let done = std::mem::replace(&mut self.part, next);
@@ -462,16 +464,17 @@ impl Pass<'_> {
 
     /// The fields that a facet needs, beginning with some that it had.
     fn fields(&self, mut fields: Vec<Field>, facet: &Facet) -> Vec<Field> {
-        let known = fields.len();
+        let mut seen = vec![false; fields.len()];
         for (name, value) in facet.readings.iter().filter(|(_, value)| value.is_finite()) {
             match fields.iter().position(|field| field.name == *name) {
-                Some(at) if at < known => {
+                Some(at) if seen[at] => {}
+                Some(at) => {
                     let field = &mut fields[at];
                     if integer(field, *value).is_none() {
                         field.scale = wider(field, *value);
                     }
+                    seen[at] = true;
                 }
-                Some(_) => {}
                 None => {
                     let declared = self
                         .catalogue
@@ -483,6 +486,7 @@ impl Pass<'_> {
                         field.scale = wider(&field, *value);
                     }
                     fields.push(field);
+                    seen.push(true);
                 }
             }
         }

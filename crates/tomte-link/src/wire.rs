@@ -342,6 +342,10 @@ pub(crate) struct Part {
     pub(crate) scopes: Vec<Scope>,
     #[prost(message, repeated, tag = "9")]
     pub(crate) events: Vec<Event>,
+    /// The sequence of the stream's last report; absent when the stream has
+    /// just been opened.
+    #[prost(uint64, optional, tag = "10")]
+    pub(crate) base: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
