@@ -1,0 +1,73 @@
+# What people do with this repository; `make` alone lists it.
+
+# Tools that are no part of a distribution, or of which only one program is
+# wanted. Kept outside of target/, so that a clean build does not make them anew.
+TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tomte/tools
+export TOOLS
+export PATH := $(TOOLS)/bin:$(PATH)
+
+MUSL := x86_64-unknown-linux-musl
+SCRIPTS := .ci/run $(wildcard scripts/*.sh)
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint deny advisories shellcheck docs web bench fuzz musl dist clean
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+run: ## Build, start a hub with this machine's own agent, show live readings
+	@scripts/run.sh
+
+demo: ## Build, start a hub with simulated hosts
+	cargo build --release --locked --package tomte
+	target/release/tomte demo
+
+test: ## Install what the tests need, run all of them
+	scripts/test-setup.sh test
+	cargo test --workspace --locked
+
+lint: ## Formatting, clippy, dependencies, scripts, the repository itself
+	scripts/test-setup.sh lint
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(MAKE) --no-print-directory deny shellcheck
+	cargo xtask check-repo
+
+deny: ## Licences, sources and bans of dependencies; advisories when their database is here
+	@scripts/deny.sh
+
+advisories: ## Known weaknesses of dependencies; fetches the database
+	cargo deny --locked check advisories
+
+shellcheck:
+	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); \
+	else echo "SKIPPED: shellcheck is not installed, so the scripts were not checked"; fi
+
+docs: ## Write the generated references anew
+	cargo xtask docs
+
+web: ## Build the browser UI
+	@if [ -f web/package.json ]; then cd web && npm ci && npm run build; \
+	else echo "There is no browser UI yet: the hub serves a page that says so."; fi
+
+bench: ## Measure, beside the peers' figures
+	scripts/test-setup.sh bench
+	cargo bench --workspace --locked
+
+fuzz: ## Fuzz every decoder of outside input, FUZZ_SECONDS each (cargo-fuzz, nightly)
+	@scripts/fuzz.sh $(or $(FUZZ_SECONDS),60)
+
+# Alone, never in one command with the hub: the agent would get the features
+# that the hub wants from shared dependencies.
+musl: ## The agent as one static binary
+	scripts/test-setup.sh musl
+	CC_$(subst -,_,$(MUSL))=musl-gcc cargo build --profile dist --locked --package tomte-agent --target $(MUSL)
+	@ls -l target/$(MUSL)/dist/tomte-agent
+
+dist: ## Both binaries as they are shipped
+	cargo build --profile dist --locked --package tomte-agent
+	cargo build --profile dist --locked --package tomte
+	@ls -l target/dist/tomte-agent target/dist/tomte
+
+clean: ## Remove what was built
+	cargo clean

@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# Installs what tests and checks need and this machine lacks.
+#
+#   scripts/test-setup.sh [lint] [test] [musl] [bench]      (test when nothing is said)
+#
+# Whole programs come by apt where this may be done (root, or sudo without a
+# password); otherwise it says what to install and fails. Where only one program
+# of a package is wanted, the package is fetched and the program taken out of
+# it into $TOOLS, so that no service is installed or started.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+tools=${TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tomte/tools}
+PATH="$tools/bin:$PATH"
+cargo_deny_version=0.20.2
+musl=x86_64-unknown-linux-musl
+
+say() { echo "test-setup: $*"; }
+fail() {
+  say "$*" >&2
+  exit 1
+}
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# How to be root, without being asked anything: at once, by sudo, or not at all.
+if [[ $(id -u) == 0 ]]; then
+  as_root=(env)
+elif has sudo && sudo -n true 2>/dev/null; then
+  as_root=(sudo -n env)
+else
+  as_root=()
+fi
+may_be_root() { ((${#as_root[@]})); }
+
+# apt-get as root, without questions, waiting for another one to end.
+apt_as_root() {
+  "${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@"
+}
+
+# The lists of packages may be missing (a fresh image) or old: fetched once,
+# when something is to be installed.
+lists_are_fresh=no
+fetch_lists() {
+  [[ $lists_are_fresh == no ]] || return 0
+  lists_are_fresh=yes
+  if may_be_root; then apt_as_root update; fi
+}
+
+# wanted PROGRAM PACKAGE: a whole package, when the program is missing.
+packages=()
+wanted() { has "$1" || packages+=("$2"); }
+
+install_packages() {
+  ((${#packages[@]})) || return 0
+  if ! has apt-get; then
+    fail "please install what Debian calls: ${packages[*]}"
+  elif ! may_be_root; then
+    fail "please run: sudo apt-get install ${packages[*]}"
+  fi
+  say "installing ${packages[*]}"
+  fetch_lists
+  apt_as_root install --yes --no-install-recommends "${packages[@]}" >/dev/null
+  packages=()
+}
+
+# program_of PROGRAM PACKAGE: one program, when it is missing; no root needed.
+program_of() {
+  local program=$1 package=$2 folder
+  has "$program" && return 0
+  if ! has apt-get || ! has dpkg-deb; then
+    fail "please install $program (Debian has it in the package $package)"
+  fi
+  say "taking $program out of the package $package, into $tools/bin"
+  fetch_lists
+  folder=$(mktemp -d)
+  (cd "$folder" && apt-get -qq -o APT::Sandbox::User=root download "$package") || fail "apt-get could not fetch the package $package, which has $program"
+  mkdir -p "$tools/bin"
+  dpkg-deb --fsys-tarfile "$folder"/"$package"_*.deb | tar -xO "./usr/bin/$program" >"$folder/$program"
+  chmod +x "$folder/$program"
+  # Put into place at once: another run may be looking for it.
+  mv "$folder/$program" "$tools/bin/$program"
+  rm -r "$folder"
+}
+
+# Built from its source: no distribution packages it.
+cargo_deny() {
+  has cargo-deny && return 0
+  say "building cargo-deny $cargo_deny_version into $tools/bin (once, about three minutes)"
+  if cargo install cargo-deny --quiet --locked --version "$cargo_deny_version" --root "$tools"; then
+    return 0
+  fi
+  [[ ${CI:-} != true ]] || fail "cargo-deny could not be built"
+  say "cargo-deny could not be built; dependencies will not be checked"
+}
+
+rust_target() {
+  rustc --print target-libdir --target "$1" 2>/dev/null | xargs -r test -d && return 0
+  has rustup || fail "please install the Rust target $1"
+  say "adding the Rust target $1"
+  rustup --quiet target add "$1" || fail "rustup could not add the target $1"
+}
+
+for group in "${@:-test}"; do
+  case $group in
+    lint)
+      # Without root the scripts go unchecked, and make says so.
+      if [[ ${CI:-} == true ]] || may_be_root; then wanted shellcheck shellcheck; fi
+      install_packages
+      cargo_deny
+      ;;
+    test)
+      wanted cc gcc # SQLite and ring are built from C
+      wanted ip iproute2
+      wanted tmux tmux
+      install_packages
+      program_of promtool prometheus
+      ;;
+    musl)
+      wanted musl-gcc musl-tools
+      install_packages
+      rust_target "$musl"
+      ;;
+    bench)
+      wanted cc gcc
+      wanted musl-gcc musl-tools
+      install_packages
+      rust_target "$musl"
+      program_of prometheus-node-exporter prometheus-node-exporter
+      ;;
+    *) fail "what is $group? There are lint, test, musl and bench" ;;
+  esac
+done
