@@ -1,6 +1,6 @@
 //! The way back: series, points and buckets, and whole reports.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rusqlite::{OptionalExtension, Row, Transaction};
 use tomte_model::{HostId, Moment, Position, Resolution, ResourceKey, Timestamp};
@@ -126,7 +126,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The rows of the range that are not in their final place, by source.
-    pub(super) fn unfiled(&self, sources: &[Source], unfiled: &Unfiled) -> Vec<HashSet<i64>> {
+    pub(super) fn unfiled(&self, sources: &[Source], unfiled: &Unfiled) -> Vec<BTreeSet<i64>> {
         let of = |source: &Source| {
             let rows = unfiled.rows.get(&source.collector).map_or(&[][..], Vec::as_slice);
             rows.iter().filter(|(at, _)| (self.from..self.to).contains(at)).map(|(_, row)| *row).collect()
@@ -138,7 +138,7 @@ impl<'a> Plan<'a> {
         &self,
         tx: &Transaction<'_>,
         sources: &[Source],
-        unfiled: &[HashSet<i64>],
+        unfiled: &[BTreeSet<i64>],
     ) -> Result<History, Fault> {
         let count = self.grid.as_ref().map_or(0, |grid| grid.count);
         let new = || Growing { interval_millis: 0, newest: i64::MIN, raw: Vec::new(), buckets: vec![None; count] };
@@ -151,7 +151,7 @@ impl<'a> Plan<'a> {
         for (source, unfiled) in sources.iter().zip(unfiled) {
             let mut reader = Reader::new(self, source, &mut growing, &mut points);
             let mut rows = filed.query((source.collector, self.from, self.to))?;
-            let mut both = HashSet::new();
+            let mut both = BTreeSet::new();
             while let Some(row) = rows.next()? {
                 let number = row.get(1)?;
                 if unfiled.contains(&number) {

@@ -81,4 +81,4 @@ CREATE TABLE meta (
 -- Row numbers go on from here. They start at a number made of the time, so
 -- that those of a replaced database are greater than those of the lost one,
 -- which the hub's records may still name.
-INSERT INTO meta VALUES ('last_row', unixepoch() * 10000);
+INSERT INTO meta VALUES ('last_row', CAST(unixepoch('subsec') * 10000 AS INTEGER));
