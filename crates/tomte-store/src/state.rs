@@ -108,6 +108,8 @@ pub struct EnrolmentCode {
     pub hash: SecretHash,
     /// The name that the host will have.
     pub name: HostName,
+    /// Roles that the host will have.
+    pub roles: Vec<String>,
     /// Who made it.
     pub created_by: String,
     /// When it was made.

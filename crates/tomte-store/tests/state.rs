@@ -140,6 +140,7 @@ fn an_enrolment_code_works_once_in_time_and_whole() {
         let code = |number: u8| EnrolmentCode {
             hash: [number; 32],
             name: name("nas"),
+            roles: vec!["storage".into()],
             created_by: "account:ada".into(),
             created_at: at(0),
             expires_at: at(600),

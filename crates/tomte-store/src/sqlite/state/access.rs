@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use tomte_model::{HostId, Timestamp};
 
-use super::{at, host_id, is_orphan, is_taken, parsed, time, time_if_any};
+use super::{at, host_id, is_orphan, is_taken, json, parsed, time, time_if_any};
 use crate::StoreError;
 use crate::sqlite::Fault;
 use crate::state::{Account, ApiToken, EnrolmentCode, Grant, HostToken, SecretHash, Session};
@@ -91,10 +91,11 @@ pub(super) fn remove_grant(tx: &Transaction<'_>, grant: Grant) -> Result<bool, F
 
 pub(super) fn add_code(tx: &Transaction<'_>, code: &EnrolmentCode) -> Result<(), Fault> {
     tx.execute(
-        "INSERT INTO enrolment_code VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO enrolment_code VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             code.hash,
             code.name.as_str(),
+            serde_json::to_string(&code.roles)?,
             code.created_by,
             code.created_at.millis(),
             code.expires_at.millis(),
@@ -113,6 +114,7 @@ pub(super) fn code(tx: &Transaction<'_>, hash: &SecretHash) -> Result<Option<Enr
             Ok(EnrolmentCode {
                 hash: row.get("hash")?,
                 name: parsed(row, "name")?,
+                roles: json(row, "roles")?,
                 created_by: row.get("created_by")?,
                 created_at: time(row, "created_at")?,
                 expires_at: time(row, "expires_at")?,

@@ -47,6 +47,7 @@ CREATE INDEX via_grant_by_via ON via_grant (via);
 CREATE TABLE enrolment_code (
     hash BLOB NOT NULL PRIMARY KEY,
     name TEXT NOT NULL,
+    roles TEXT NOT NULL,
     created_by TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
