@@ -62,6 +62,12 @@ impl LaneDecoder {
         Self { lane, limits, host, head, streams: HashMap::new(), memory: 0 }
     }
 
+    /// What all streams take, and what waits for its report.
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> usize {
+        self.memory
+    }
+
     /// Takes in a part.
     pub(crate) fn part(&mut self, mut part: wire::Part) -> Result<(), LinkError> {
         if let Some(open) = part.open.take() {

@@ -20,8 +20,8 @@ pub struct Limits {
     pub readings: usize,
     /// Fields of one facet.
     pub fields: usize,
-    /// Bytes that one connection may make the hub remember, both lanes
-    /// together: dictionaries, bases, what is not yet committed.
+    /// Bytes that one lane of a connection may make the hub remember:
+    /// dictionaries, bases, what waits for its report.
     pub memory_bytes: usize,
     /// Bytes of all reports that one message may unfold to. A delta is small
     /// and means a whole report, so that messages need a bound of their own.
@@ -38,7 +38,7 @@ impl Default for Limits {
             facets: 20_000,
             readings: 65_536,
             fields: 1_024,
-            memory_bytes: 24 << 20,
+            memory_bytes: 16 << 20,
             unfolded_bytes: 16 << 20,
         }
     }

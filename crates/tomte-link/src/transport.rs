@@ -128,3 +128,49 @@ impl Twin {
         self.receiver.recv().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn messages_arrive_in_order_and_a_full_direction_waits() {
+        let (left, right) = twin(2);
+        let ((mut to_right, _), (_, mut from_left)) = (left.split(), right.split());
+        to_right.send("a".into()).await.unwrap();
+        to_right.send("b".into()).await.unwrap();
+        {
+            let mut third = std::pin::pin!(to_right.send("c".into()));
+            tokio::select! {
+                biased;
+                _ = &mut third => panic!("there was room for two"),
+                first = from_left.recv() => assert_eq!(first.unwrap().unwrap(), "a"),
+            }
+            third.await.unwrap();
+        }
+        for expected in ["b", "c"] {
+            assert_eq!(from_left.recv().await.unwrap().unwrap(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_close_says_why_and_a_cut_does_not() {
+        let (left, mut right) = twin(2);
+        let (mut sender, _receiver) = left.split();
+        sender.send("last".into()).await.unwrap();
+        sender.close(CloseCode::Displaced, "a newer connection").await.unwrap();
+        assert!(sender.send("late".into()).await.is_err());
+        assert_eq!(right.recv().await.unwrap().unwrap(), "last");
+        let error = right.recv().await.unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "closed by the other side (4409): a newer connection");
+        let (mut left, right) = twin(2);
+        drop(right);
+        assert!(matches!(left.send("x".into()).await, Err(TransportError::Closed)));
+        assert!(matches!(left.recv().await, Some(Err(TransportError::Closed))));
+        let (left, mut right) = twin(2);
+        let (mut sender, _receiver) = left.split();
+        sender.close(CloseCode::Normal, "").await.unwrap();
+        assert!(right.recv().await.is_none());
+    }
+}

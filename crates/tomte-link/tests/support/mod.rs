@@ -4,6 +4,7 @@
 
 pub mod arbitrary;
 pub mod generated;
+pub mod raw;
 
 use std::sync::Arc;
 
