@@ -12,6 +12,7 @@ mod accounts;
 mod clock;
 mod counter;
 mod cpu;
+mod disk;
 mod error;
 mod filesystem;
 mod frequency;
@@ -201,6 +202,15 @@ pub static COLLECTORS: &[CollectorDef] = &[
         help: "How full file systems are, from the table of mounts and statvfs; each network mount on its own.",
         scopes: filesystem::SCOPES,
         make: filesystem::make,
+    },
+    CollectorDef {
+        name: "disk",
+        tier: Tier::Fast,
+        interval: None,
+        deadline: QUICK,
+        help: "What disks move and how busy they are, from /proc/diskstats; their names from /sys/block.",
+        scopes: &["disk"],
+        make: disk::make,
     },
     CollectorDef {
         name: "process",
