@@ -1,0 +1,43 @@
+//! `docs/reference/*-config.md`: the sample files that the programs print, which
+//! their own tests compare with the defaults.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::markdown::head;
+
+/// What `tomte-agent check --sample` prints.
+pub(super) const AGENT_SAMPLE: &str = "crates/tomte-agent/src/config/sample.toml";
+/// What `tomte check --sample` prints.
+pub(super) const HUB_SAMPLE: &str = "crates/tomte-hub/hub.toml";
+
+/// The page of `agent.toml`.
+pub(super) fn agent(root: &Path) -> anyhow::Result<String> {
+    page(
+        root,
+        "Configuration of the agent",
+        AGENT_SAMPLE,
+        "`tomte-agent` reads the file that `--config` names, else `~/.config/tomte/agent.toml` (not as root), else\n\
+         `/etc/tomte/agent.toml`. `tomte-agent check` prints what is in force and where each value comes from.\n\
+         This is the whole file, every setting at its default:",
+    )
+}
+
+/// The page of `hub.toml`.
+pub(super) fn hub(root: &Path) -> anyhow::Result<String> {
+    page(
+        root,
+        "Configuration of the hub",
+        HUB_SAMPLE,
+        "`tomte hub` reads the file that `--config` names, else `~/.config/tomte/hub.toml` (not as root), else\n\
+         `/etc/tomte/hub.toml`. `tomte check` prints what is in force and where each value comes from.\n\
+         This is the whole file, every setting at its default:",
+    )
+}
+
+fn page(root: &Path, title: &str, sample: &str, introduction: &str) -> anyhow::Result<String> {
+    let text = fs::read_to_string(root.join(sample)).with_context(|| format!("reading {sample}"))?;
+    Ok(format!("{}{introduction}\n\n```toml\n{}\n```\n", head(title), text.trim_end()))
+}
