@@ -17,6 +17,7 @@ mod error;
 mod filesystem;
 mod frequency;
 mod host;
+mod interface;
 mod list;
 mod load;
 mod memory;
@@ -211,6 +212,15 @@ pub static COLLECTORS: &[CollectorDef] = &[
         help: "What disks move and how busy they are, from /proc/diskstats; their names from /sys/block.",
         scopes: &["disk"],
         make: disk::make,
+    },
+    CollectorDef {
+        name: "interface",
+        tier: Tier::Fast,
+        interval: None,
+        deadline: QUICK,
+        help: "What network interfaces carry, from /proc/net/dev; links, addresses and routes from /sys and /proc/net.",
+        scopes: &["interface"],
+        make: interface::make,
     },
     CollectorDef {
         name: "process",

@@ -86,7 +86,8 @@ impl Default for FilesystemSettings {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiskSettings {
-    /// Which devices, by their kernel names.
+    /// Which devices, by their kernel names. What is not hardware (`dm-*`,
+    /// `md*`, `loop*`) counts when an `include` glob names it.
     pub devices: Filter,
 }
 
@@ -94,14 +95,15 @@ pub struct DiskSettings {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InterfaceSettings {
-    /// Which interfaces, by name.
+    /// Which interfaces, by name. A virtual one that an `include` glob names is
+    /// reported by itself.
     pub names: Filter,
     /// Whether each virtual interface (of containers and guests) is reported,
     /// not only their sum.
     pub each_virtual: bool,
-    /// Rates below this many bytes per second, both ways together, are
-    /// reported as zero.
-    pub quiet_below_bytes_per_second: u64,
+    /// Interfaces that have carried fewer bytes than this since they appeared,
+    /// both ways together, are left out, unless they lead to the outside.
+    pub minimum_bytes: u64,
 }
 
 /// Settings of the collector `process`.
