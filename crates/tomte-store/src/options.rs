@@ -28,7 +28,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            commit_window: Duration::from_millis(500),
+            commit_window: Duration::from_secs(1),
             commit_batch: 256,
             queue: 1024,
             series_per_host: 5_000,

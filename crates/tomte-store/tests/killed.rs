@@ -118,7 +118,7 @@ fn be_the_hub(folder: &Path) -> ! {
             hub.save(&store, store.history.last_row(), &mut events);
         }
         if number % 120 == 0 {
-            store.history.maintain(at(2_000_000)).unwrap();
+            store.history.maintain(at(100_000)).unwrap();
         }
     }
     unreachable!("numbers do not end")

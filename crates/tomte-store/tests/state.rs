@@ -215,12 +215,12 @@ fn accounts_sessions_and_tokens() {
             assert!(matches!(state.add_api_token(&twin), Err(StoreError::NameTaken(_))));
         },
         |state| {
-            assert_eq!(state.accounts().unwrap(), [ada.clone()]);
+            assert_eq!(state.accounts().unwrap(), std::slice::from_ref(&ada));
             assert_eq!(state.account("ada").unwrap(), Some(ada.clone()));
             assert_eq!(state.account("bob").unwrap(), None);
             assert_eq!(state.session(&[1; 32], at(99)).unwrap(), Some(session(1)));
             assert_eq!(state.session(&[1; 32], at(100)).unwrap(), None, "expired");
-            assert_eq!(state.api_tokens().unwrap(), [ci.clone()]);
+            assert_eq!(state.api_tokens().unwrap(), std::slice::from_ref(&ci));
             assert_eq!(state.api_token(&[7; 32], at(49)).unwrap(), Some(ci.clone()));
             assert_eq!(state.api_token(&[7; 32], at(50)).unwrap(), None, "expired");
         },
@@ -343,7 +343,7 @@ fn what_is_known_comes_back() {
             state.put_value("other", None).unwrap();
         },
         |state| {
-            assert_eq!(state.snapshots().unwrap(), [snapshot.clone()]);
+            assert_eq!(state.snapshots().unwrap(), std::slice::from_ref(&snapshot));
             assert_eq!(Latest::from(state.snapshots().unwrap().remove(0).latest), latest);
             assert_eq!(state.kinds().unwrap(), std::slice::from_ref(kind));
             assert_eq!(state.value("hysteresis").unwrap().as_deref(), Some(&b"saved"[..]));

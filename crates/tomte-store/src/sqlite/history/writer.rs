@@ -188,8 +188,8 @@ impl Writer {
 
     fn write(&mut self, writes: &[Write]) -> Result<Batch, Fault> {
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut batch = Batch::default();
-        batch.last_row = self.shared.last_row.load(Ordering::Acquire).cast_signed();
+        let last_row = self.shared.last_row.load(Ordering::Acquire).cast_signed();
+        let mut batch = Batch { last_row, ..Batch::default() };
         for write in writes {
             let outcome = match write {
                 Write::Append { arrival, catalogue, .. } => {

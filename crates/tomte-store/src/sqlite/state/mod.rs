@@ -69,7 +69,7 @@ impl SqliteState {
 
 impl StateStore for SqliteState {
     fn hosts(&self) -> Result<Vec<HostRecord>, StoreError> {
-        self.read(|tx| hosts::all(tx))
+        self.read(hosts::all)
     }
     fn put_host(&self, host: &HostRecord) -> Result<(), StoreError> {
         self.write(|tx| hosts::put(tx, host))
@@ -84,7 +84,7 @@ impl StateStore for SqliteState {
         self.write(|tx| access::add_host_token(tx, token))
     }
     fn host_tokens(&self) -> Result<Vec<HostToken>, StoreError> {
-        self.read(|tx| access::host_tokens(tx))
+        self.read(access::host_tokens)
     }
     fn use_host_token(&self, hash: &SecretHash, now: Timestamp) -> Result<Option<HostToken>, StoreError> {
         self.write(|tx| access::use_host_token(tx, hash, now))
@@ -93,7 +93,7 @@ impl StateStore for SqliteState {
         self.write(|tx| access::revoke_host_tokens(tx, host, now))
     }
     fn grants(&self) -> Result<Vec<Grant>, StoreError> {
-        self.read(|tx| access::grants(tx))
+        self.read(access::grants)
     }
     fn add_grant(&self, grant: Grant) -> Result<bool, StoreError> {
         self.write(|tx| access::add_grant(tx, grant))
@@ -116,7 +116,7 @@ impl StateStore for SqliteState {
         })
     }
     fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-        self.read(|tx| access::accounts(tx))
+        self.read(access::accounts)
     }
     fn account(&self, name: &str) -> Result<Option<Account>, StoreError> {
         self.read(|tx| access::account(tx, name))
@@ -146,7 +146,7 @@ impl StateStore for SqliteState {
         self.write(|tx| Ok(tx.execute("DELETE FROM session WHERE account = ?1 AND hash IS NOT ?2", (account, keep))?))
     }
     fn api_tokens(&self) -> Result<Vec<ApiToken>, StoreError> {
-        self.read(|tx| access::api_tokens(tx))
+        self.read(access::api_tokens)
     }
     fn api_token(&self, hash: &SecretHash, now: Timestamp) -> Result<Option<ApiToken>, StoreError> {
         self.read(|tx| access::api_token(tx, hash, now))
@@ -187,7 +187,7 @@ impl StateStore for SqliteState {
         self.read(|tx| events::audit_log(tx, page, limit))
     }
     fn kinds(&self) -> Result<Vec<KindDef>, StoreError> {
-        self.read(|tx| known::kinds(tx))
+        self.read(known::kinds)
     }
     fn put_kind(&self, kind: &KindDef) -> Result<(), StoreError> {
         self.write(|tx| known::put_kind(tx, kind))
@@ -199,7 +199,7 @@ impl StateStore for SqliteState {
         self.write(|tx| known::save_snapshots(tx, snapshots))
     }
     fn snapshots(&self) -> Result<Vec<Snapshot>, StoreError> {
-        self.read(|tx| known::snapshots(tx))
+        self.read(known::snapshots)
     }
     fn value(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.read(|tx| {
