@@ -1,9 +1,14 @@
 //! The agent.
 pub mod config;
+pub mod connect;
+pub mod link;
 pub mod outbox;
 pub mod own;
 pub mod pipeline;
 pub mod scheduler;
+pub mod sd;
+pub mod settings;
 pub mod state;
 pub mod station;
+pub mod tls;
 pub mod workers;

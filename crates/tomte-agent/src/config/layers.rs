@@ -142,7 +142,8 @@ pub(super) fn merge(layers: &[&Layer]) -> Result<(FileConfig, BTreeMap<String, (
 }
 
 /// Every key that a variable or a flag may set.
-pub(super) fn known_keys() -> Vec<String> {
+#[must_use]
+pub fn known_keys() -> Vec<String> {
     let mut keys: Vec<String> = Layer::defaults().values.into_keys().collect();
     keys.extend(["hub", "name", "state_dir", "socket", THRESHOLDS].map(str::to_owned));
     for name in tomte_collect::COLLECTORS.iter().map(|def| def.name).chain([crate::own::COLLECTOR]) {

@@ -20,7 +20,7 @@ use tomte_collect::{COLLECTORS, CollectorDef};
 use tomte_model::{Catalogue, HostName, ThresholdRule};
 
 use layers::Layer;
-pub use layers::Origin;
+pub use layers::{Origin, known_keys};
 pub use locate::{SYSTEM, candidates};
 pub use schema::{HubUrl, Intervals, LogFormat, LogLevel};
 
@@ -259,7 +259,7 @@ impl Layers {
     pub fn of(path: PathBuf, text: &str, sources: &Sources) -> Result<Self, ConfigError> {
         let file = Layer::file(path.clone(), text)?;
         let mut environment = Layer::default();
-        let known = layers::known_keys();
+        let known = known_keys();
         let variable = |key: &str| format!("{ENVIRONMENT}{}", key.replace('.', "_").to_uppercase());
         for (name, value) in &sources.environment {
             // The file itself is named by a variable too.
@@ -286,8 +286,7 @@ impl Layers {
         Ok(Self { path, defaults: Layer::defaults(), own: vec![file, environment, flags] })
     }
 
-    /// Checks one value that the hub wants to set: that it fits its key, and
-    /// that this host does not say otherwise itself.
+    /// Checks that a value of the hub fits its key.
     ///
     /// # Errors
     /// In words, for the hub's user.
@@ -296,8 +295,19 @@ impl Layers {
         for (entry, _) in &layer.thresholds {
             thresholds::rule(entry, &Catalogue::builtin())?;
         }
-        match self.own.iter().flat_map(|own| layer.values.keys().filter_map(|key| own.values.get(key))).next() {
-            Some((_, origin)) => Err(format!("this host sets it itself ({origin})")),
+        Ok(())
+    }
+
+    /// Whether this host leaves that key to others. Thresholds add up, so that
+    /// they never stand in each other's way.
+    ///
+    /// # Errors
+    /// With the place where the host sets it, or a part of it, itself.
+    pub fn own_says(&self, key: &str) -> Result<(), String> {
+        let part = format!("{key}.");
+        let own = self.own.iter().flat_map(|layer| &layer.values);
+        match own.filter(|(own, _)| *own == key || own.starts_with(&part)).map(|(_, (_, origin))| origin).next() {
+            Some(origin) => Err(format!("this host sets it itself ({origin})")),
             None => Ok(()),
         }
     }

@@ -304,7 +304,8 @@ impl Outbox {
             Some(known) => {
                 known.first = known.first.min(gap.first);
                 known.last = known.last.max(gap.last);
-                known.count += gap.count;
+                // Never more than the range holds: hubs refuse that.
+                known.count = (known.count + gap.count).min((known.last - known.first).saturating_add(1));
             }
             None => {
                 // The first of a kind; the counts that follow are in the gap.
@@ -341,6 +342,21 @@ impl Outbox {
 
     /// The report to send next, if there is one and the window has room.
     pub fn next(&mut self) -> Option<(Lane, Arc<Report>)> {
+        self.next_of(None)
+    }
+
+    /// Like [`Self::next`], but only if it is of that lane.
+    pub fn next_of(&mut self, lane: Option<Lane>) -> Option<(Lane, Arc<Report>)> {
+        if lane != Some(Lane::Backlog) && let Some(report) = self.next_live() {
+            return Some((Lane::Live, report));
+        }
+        if lane != Some(Lane::Live) && let Some(report) = self.next_waiting() {
+            return Some((Lane::Backlog, report));
+        }
+        None
+    }
+
+    fn next_live(&mut self) -> Option<Arc<Report>> {
         let connection = self.connection.as_mut()?;
         while connection.in_flight(Lane::Live) < LIVE_WINDOW
             && let Some(report) = connection.live.pop_front()
@@ -354,15 +370,20 @@ impl Outbox {
                 entry.sent = true;
             }
             connection.sent.insert(report.position, Lane::Live);
-            return Some((Lane::Live, report));
+            return Some(report);
         }
+        None
+    }
+
+    fn next_waiting(&mut self) -> Option<Arc<Report>> {
+        let connection = self.connection.as_mut()?;
         if connection.in_flight(Lane::Backlog) >= BACKLOG_WINDOW {
             return None;
         }
         while let Some(report) = connection.backlog.pop_front() {
             if !connection.sent.contains_key(&report.position) {
                 connection.sent.insert(report.position, Lane::Backlog);
-                return Some((Lane::Backlog, report));
+                return Some(report);
             }
         }
         // What is on disk is older.
@@ -379,7 +400,7 @@ impl Outbox {
             Data::Packed(bytes) => Arc::new(decode_report(bytes).ok()?),
         };
         connection.sent.insert(report.position, Lane::Backlog);
-        Some((Lane::Backlog, report))
+        Some(report)
     }
 
     /// The hub has stored these for good.

@@ -1,0 +1,344 @@
+//! One connection, from hello to its end.
+//!
+//! Two loops run side by side: one sends, one receives. They share the link's
+//! state, which neither holds over a wait.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tomte_link::{
+    AgentLink, CloseCode, FromHub, Gap, Heartbeat, Hello, Lane, Live, PROTOCOL_MAX, PROTOCOL_MIN, Receiver, Resend,
+    Sender, SettingsPush, SettingsResult, Transport, Welcome,
+};
+use tomte_model::Report;
+use tracing::{debug, warn};
+
+use super::{LinkEnd, LinkOptions};
+use crate::station::{Command, Station};
+
+/// How long the hub may take to answer the hello.
+const WELCOME_WITHIN: Duration = Duration::from_secs(15);
+/// The heartbeat, unless the hub wants another one.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// This many heartbeats without a word from the hub end the connection.
+const SILENT_BEATS: u32 = 3;
+/// At most this many reports in one message.
+const BATCH: usize = 32;
+/// How long the rest of the agent may take over pushed settings.
+const SETTINGS_WITHIN: Duration = Duration::from_secs(20);
+/// How long a stopping agent waits for what it sent to be stored.
+const STOP_WITHIN: Duration = Duration::from_secs(3);
+
+/// What the two loops share.
+struct Shared<'a> {
+    station: &'a Station,
+    options: &'a LinkOptions,
+    link: Mutex<AgentLink>,
+    /// Short messages that go before any report.
+    control: Mutex<VecDeque<Bytes>>,
+    /// Gaps that were told, and the boot time after which an echo confirms them.
+    told_gaps: Mutex<(Vec<Gap>, u64)>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a connection to its end. `welcomed` is called when the hub has let the
+/// agent in.
+pub(super) async fn run<T: Transport>(
+    station: &Arc<Station>,
+    options: &LinkOptions,
+    transport: T,
+    commands: &mpsc::Sender<Command>,
+    cancel: &CancellationToken,
+    welcomed: impl FnOnce(),
+) -> LinkEnd {
+    let (mut sender, mut receiver) = transport.split();
+    let (hello, catalogue) = {
+        let pipeline = station.pipeline();
+        let hello = Hello {
+            protocol_min: PROTOCOL_MIN,
+            protocol_max: PROTOCOL_MAX,
+            agent_version: options.version.clone(),
+            host: pipeline.host(),
+            name: options.name.clone(),
+            boot_id: pipeline.boot_id(),
+            outbox_epoch: pipeline.outbox().epoch(),
+            instance: options.instance,
+            features: Vec::new(),
+            publishes_mqtt: options.publishes_mqtt,
+        };
+        (hello, pipeline.catalogue().clone())
+    };
+    let mut link = AgentLink::new(hello, catalogue);
+    let handshake = async {
+        sender.send(link.hello()).await?;
+        greet(&mut link, &mut receiver).await
+    };
+    let (welcome, more) = tokio::select! {
+        greeted = timeout(WELCOME_WITHIN, handshake) => match greeted {
+            Ok(Ok(greeted)) => greeted,
+            Ok(Err(end)) => return end,
+            Err(_) => return LinkEnd::Silent(WELCOME_WITHIN),
+        },
+        () = cancel.cancelled() => return LinkEnd::Stopping,
+    };
+    welcomed();
+    tell_skew(station, &welcome);
+    let beat = match welcome.heartbeat_millis {
+        0 => HEARTBEAT,
+        millis => Duration::from_millis(millis.into()).clamp(Duration::from_secs(1), Duration::from_secs(60)),
+    };
+    let shared = Shared {
+        station,
+        options,
+        link: Mutex::new(link),
+        control: Mutex::default(),
+        told_gaps: Mutex::default(),
+    };
+    station.pipeline().outbox_mut().connected();
+    station.to_store.notify_one();
+    let receive = async {
+        for said in more {
+            shared.heard(said, commands).await?;
+        }
+        receive(&shared, &mut receiver, commands, beat * SILENT_BEATS).await
+    };
+    let end = tokio::select! {
+        end = async { receive.await.err().unwrap_or(LinkEnd::Stopping) } => end,
+        end = send(&shared, &mut sender, beat) => end,
+        () = quiet(station, cancel) => LinkEnd::Stopping,
+    };
+    station.pipeline().outbox_mut().disconnected(station.clock().now());
+    station.to_store.notify_one();
+    let goodbye = match &end {
+        LinkEnd::Stopping => Some((CloseCode::GoingAway, "the agent stops".to_owned())),
+        LinkEnd::Protocol(error) => Some((error.close_code(), error.to_string())),
+        LinkEnd::Silent(_) => Some((CloseCode::TimedOut, "silent for too long".to_owned())),
+        _ => None,
+    };
+    if let Some((code, reason)) = goodbye {
+        let message = lock(&shared.link).close(code, &reason);
+        // It may be gone already; then there is nobody to say goodbye to.
+        let _ = timeout(Duration::from_secs(1), async {
+            sender.send(message).await?;
+            sender.close(code, &reason).await
+        })
+        .await;
+    }
+    end
+}
+
+/// Waits for the welcome; what came in the same message is returned too.
+async fn greet<R: Receiver>(link: &mut AgentLink, receiver: &mut R) -> Result<(Welcome, Vec<FromHub>), LinkEnd> {
+    loop {
+        let message = receiver.recv().await.ok_or(tomte_link::TransportError::Closed)??;
+        let mut said = link.handle(&message)?.into_iter();
+        while let Some(first) = said.next() {
+            match first {
+                FromHub::Welcome(welcome) => return Ok((welcome, said.collect())),
+                FromHub::Close { code, reason } => return Err(LinkEnd::Closed { code, reason }),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Ends when the agent stops and what was sent is stored, or after a while.
+async fn quiet(station: &Station, cancel: &CancellationToken) {
+    cancel.cancelled().await;
+    let stored = async {
+        while station.pipeline().outbox().waiting() > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let _ = timeout(STOP_WITHIN, stored).await;
+}
+
+fn tell_skew(station: &Station, welcome: &Welcome) {
+    let ours = station.clock().now().wall.millis();
+    let ahead = ours.saturating_sub(welcome.server_time.millis()) / 1000;
+    if ahead.abs() > 60 {
+        warn!(seconds_ahead = ahead, "this host's clock and the hub's disagree");
+    }
+}
+
+async fn receive<R: Receiver>(
+    shared: &Shared<'_>,
+    receiver: &mut R,
+    commands: &mpsc::Sender<Command>,
+    silence: Duration,
+) -> Result<(), LinkEnd> {
+    loop {
+        let Ok(received) = timeout(silence, receiver.recv()).await else { return Err(LinkEnd::Silent(silence)) };
+        let message = received.ok_or(tomte_link::TransportError::Closed)??;
+        let said = lock(&shared.link).handle(&message)?;
+        for said in said {
+            shared.heard(said, commands).await?;
+        }
+    }
+}
+
+impl Shared<'_> {
+    async fn heard(&self, said: FromHub, commands: &mpsc::Sender<Command>) -> Result<(), LinkEnd> {
+        match said {
+            FromHub::Ack { epoch, ranges } => {
+                self.station.pipeline().outbox_mut().ack(epoch, &ranges);
+                self.station.to_send.notify_one();
+                self.station.to_store.notify_one();
+            }
+            FromHub::Resend(Resend { position, .. }) => {
+                self.station.pipeline().outbox_mut().resend(position);
+                self.station.to_send.notify_one();
+                self.station.to_store.notify_one();
+            }
+            FromHub::Settings(push) => {
+                let result = settings(push, commands).await;
+                let message = lock(&self.link).settings_result(&result);
+                self.say(message);
+            }
+            FromHub::Live(Live { interval_millis, lease_millis }) => {
+                self.command(commands, Command::Live { interval_millis, lease_millis });
+            }
+            FromHub::Refresh { collectors } => self.command(commands, Command::Refresh { collectors }),
+            FromHub::Heartbeat { echo, .. } => {
+                let told = {
+                    let mut told = lock(&self.told_gaps);
+                    if echo > told.1 { std::mem::take(&mut told.0) } else { Vec::new() }
+                };
+                if !told.is_empty() {
+                    self.station.pipeline().outbox_mut().gaps_told(&told);
+                    self.station.to_store.notify_one();
+                }
+            }
+            FromHub::Close { code, reason } => return Err(LinkEnd::Closed { code, reason }),
+            FromHub::Welcome(_) | FromHub::Unknown(_) => {}
+        }
+        Ok(())
+    }
+
+    /// A wish that cannot be fulfilled at once is forgotten: the next one will
+    /// come.
+    fn command(&self, commands: &mpsc::Sender<Command>, command: Command) {
+        if let Err(error) = commands.try_send(command) {
+            debug!(%error, "a wish of the hub was dropped");
+        }
+    }
+
+    fn say(&self, message: Bytes) {
+        lock(&self.control).push_back(message);
+        self.station.to_send.notify_one();
+    }
+
+    /// Messages that declare gaps which this connection has not told yet.
+    fn gaps(&self) -> Vec<Bytes> {
+        let pipeline = self.station.pipeline();
+        let gaps = pipeline.outbox().gaps();
+        if gaps.is_empty() {
+            return Vec::new();
+        }
+        let mut told = lock(&self.told_gaps);
+        let new: Vec<Gap> = gaps.iter().filter(|gap| !told.0.contains(gap)).copied().collect();
+        if !new.is_empty() {
+            told.1 = self.station.clock().now().boot_millis;
+            told.0.extend_from_slice(&new);
+        }
+        let link = lock(&self.link);
+        new.iter().map(|gap| link.gap(gap)).collect()
+    }
+
+    fn heartbeat(&self) -> Bytes {
+        let heartbeat = {
+            let pipeline = self.station.pipeline();
+            let outbox = pipeline.outbox();
+            Heartbeat {
+                moment: self.station.clock().now(),
+                clock_synchronised: (self.options.synchronised)(),
+                backlog_reports: outbox.waiting(),
+                backlog_bytes: outbox.waiting_bytes(),
+                oldest: outbox.oldest(),
+            }
+        };
+        lock(&self.link).heartbeat(&heartbeat)
+    }
+
+    /// The next reports, all of one lane, as messages.
+    fn reports(&self) -> Vec<Bytes> {
+        let mut batch: Vec<Arc<Report>> = Vec::new();
+        let mut lane = Lane::Live;
+        let mut pipeline = self.station.pipeline();
+        let outbox = pipeline.outbox_mut();
+        while batch.len() < BATCH
+            && let Some((of, report)) = outbox.next_of((!batch.is_empty()).then_some(lane))
+        {
+            lane = of;
+            batch.push(report);
+        }
+        if batch.is_empty() {
+            return Vec::new();
+        }
+        let (messages, refused) = lock(&self.link).reports(batch.iter().map(AsRef::as_ref), lane);
+        for (place, error) in refused {
+            let report = &batch[place];
+            warn!(%error, collector = %report.collector, "a report is more than hubs take, and was dropped");
+            outbox.refuse(report.position);
+        }
+        messages
+    }
+}
+
+async fn settings(push: SettingsPush, commands: &mpsc::Sender<Command>) -> SettingsResult {
+    let revision = push.revision;
+    let keys: Vec<String> = push.values.iter().map(|(key, _)| key.clone()).collect();
+    let (answer, answered) = oneshot::channel();
+    let asked = async {
+        commands.send(Command::Settings { push, answer }).await.ok()?;
+        answered.await.ok()
+    };
+    // Whoever does not answer takes nothing.
+    timeout(SETTINGS_WITHIN, asked).await.ok().flatten().unwrap_or_else(|| SettingsResult {
+        revision,
+        refused: keys.into_iter().map(|key| (key, "this host takes no settings".to_owned())).collect(),
+    })
+}
+
+async fn send<S: Sender>(shared: &Shared<'_>, sender: &mut S, beat: Duration) -> LinkEnd {
+    // The first one at once: it tells the hub the state of the clock.
+    let mut next_beat = Instant::now();
+    loop {
+        loop {
+            let message = { lock(&shared.control).pop_front() };
+            let Some(message) = message else { break };
+            if let Err(error) = sender.send(message).await {
+                return error.into();
+            }
+        }
+        let mut messages = shared.gaps();
+        if Instant::now() >= next_beat {
+            next_beat = Instant::now() + beat;
+            messages.push(shared.heartbeat());
+        }
+        let reports = shared.reports();
+        let more = !reports.is_empty();
+        messages.extend(reports);
+        shared.station.to_store.notify_one();
+        for message in messages {
+            if let Err(error) = sender.send(message).await {
+                return error.into();
+            }
+        }
+        if more {
+            continue;
+        }
+        tokio::select! {
+            () = shared.station.to_send.notified() => {}
+            () = tokio::time::sleep_until(next_beat) => {}
+        }
+    }
+}
