@@ -2,117 +2,278 @@
 //!
 //! Reads of the present state come from memory and never wait. Writes wait for
 //! the disk and are audited; they need the right to it as a value
-//! ([`crate::access`]). History, events, accounts and the audit are read from
-//! the store: [`Hub::read`].
+//! ([`crate::access`]) and are in `enrol.rs` and `manage.rs`. History, events,
+//! accounts and the audit are read from the store: [`Hub::read`].
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use tomte_model::{Catalogue, HostId, HostName, Latest, ResourceKey, Timestamp};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tomte_model::{Catalogue, Clock, EventKind, HostId, HostName, Latest, Moment, Severity, Timestamp};
+use tomte_store::state::AuditEntry;
 use tomte_store::{Store, StoreError};
 
 use crate::HubError;
-use crate::access::{Actor, Admin, Operator};
-use crate::live::Subscription;
-use crate::view::{EnrolRequest, Enrolled, HostSettings, HostView, Invitation};
+use crate::access::Actor;
+use crate::backoff::BackOff;
+use crate::config::{HubConfig, Resolved};
+use crate::counters::Counters;
+use crate::events::{EventQueue, Occurrence};
+use crate::fleet::{Fleet, Host};
+use crate::identity::{Identity, Leaf};
+use crate::live::{Bus, Change, Subscription};
+use crate::notices::Notices;
+use crate::presence::Announced;
+use crate::records::Records;
+use crate::sources::link::{Guesser, Links};
+use crate::view::{HostSettings, HostView};
+use crate::watch::Watches;
+
+/// So many different guessers of tokens are remembered.
+const GUESSERS: usize = 10_000;
 
 /// The hub. Always shared: `Arc<Hub>`.
-pub struct Hub {}
+pub struct Hub {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) started: Moment,
+    pub(crate) resolved: RwLock<Arc<Resolved>>,
+    pub(crate) store: Store,
+    pub(crate) identity: Identity,
+    pub(crate) fleet: Fleet,
+    pub(crate) catalogue: RwLock<Arc<Catalogue>>,
+    pub(crate) bus: Bus,
+    pub(crate) counters: Counters,
+    pub(crate) events: EventQueue,
+    pub(crate) records: Records,
+    pub(crate) notices: Notices,
+    pub(crate) links: Links,
+    pub(crate) watches: Watches,
+    /// Who brought wrong tokens to the link.
+    pub(crate) link_guessers: Mutex<BackOff<Guesser>>,
+    /// Reports on their way to the disk, over all sources.
+    pub(crate) in_flight: Arc<Semaphore>,
+    /// Where it really listens.
+    pub(crate) listening: RwLock<Vec<SocketAddr>>,
+    pub(crate) serving: AtomicBool,
+    /// What TLS shows, if anything does TLS.
+    pub(crate) leaf: RwLock<Option<Arc<Leaf>>>,
+    /// The row up to which reports need not be kept whole.
+    pub(crate) released: AtomicU64,
+    /// The store's trouble that was last announced.
+    trouble: Mutex<Option<String>>,
+    /// Held while hosts are changed, so that two changes never cross.
+    changes: Mutex<()>,
+    pub(crate) saving: Mutex<()>,
+    /// Ends every connection and task.
+    pub(crate) stop: CancellationToken,
+    /// Connections that were upgraded.
+    pub(crate) sessions: TaskTracker,
+}
 
-/// Holding this keeps hosts reporting faster; dropping it ends that.
-#[derive(Debug)]
-pub struct Watch(());
+/// What [`Hub`] is made of, once it is all read.
+pub(crate) struct Parts {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) resolved: Resolved,
+    pub(crate) store: Store,
+    pub(crate) identity: Identity,
+    pub(crate) fleet: Fleet,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) notices: Notices,
+    pub(crate) queue: usize,
+}
 
 impl Hub {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let started = parts.clock.now();
+        Arc::new(Self {
+            started,
+            links: Links::new(u64::try_from(started.wall.millis()).unwrap_or(0)),
+            clock: parts.clock,
+            resolved: RwLock::new(Arc::new(parts.resolved)),
+            store: parts.store,
+            identity: parts.identity,
+            fleet: parts.fleet,
+            catalogue: RwLock::new(Arc::new(parts.catalogue)),
+            bus: Bus::new(),
+            counters: Counters::default(),
+            events: EventQueue::default(),
+            records: Records::default(),
+            notices: parts.notices,
+            watches: Watches::default(),
+            link_guessers: Mutex::new(BackOff::new(GUESSERS)),
+            in_flight: Arc::new(Semaphore::new(parts.queue)),
+            listening: RwLock::default(),
+            serving: AtomicBool::new(false),
+            leaf: RwLock::default(),
+            released: AtomicU64::new(0),
+            trouble: Mutex::default(),
+            changes: Mutex::default(),
+            saving: Mutex::default(),
+            stop: CancellationToken::new(),
+            sessions: TaskTracker::new(),
+        })
+    }
+
     // The present, from memory.
 
     /// The hub's clock, now.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        todo!()
+        self.clock.now().wall
+    }
+    /// Both of the hub's clocks, now: the boot clock never jumps.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        self.clock.now()
     }
     /// When this hub started.
     #[must_use]
     pub fn started_at(&self) -> Timestamp {
-        todo!()
+        self.started.wall
     }
     /// The folder with the databases, the identity and `hub.sock`.
     #[must_use]
-    pub fn data(&self) -> &Path {
-        todo!()
+    pub fn data(&self) -> std::path::PathBuf {
+        self.config().data.clone()
     }
     /// Whether `hub.sock` accepts connections: what `/healthz` tells.
     #[must_use]
     pub fn is_serving(&self) -> bool {
-        todo!()
+        self.serving.load(Ordering::Acquire)
+    }
+    /// Ends when the hub stops; long-lived connections should end with it.
+    #[must_use]
+    pub fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
     }
     /// The configuration in force. It changes when it is loaded anew.
     #[must_use]
-    pub fn config(&self) -> Arc<crate::config::HubConfig> {
-        todo!()
+    pub fn config(&self) -> Arc<HubConfig> {
+        Arc::new(self.resolved().config.clone())
+    }
+    /// The configuration in force, with the origin of each value.
+    #[must_use]
+    pub fn resolved(&self) -> Arc<Resolved> {
+        Arc::clone(&self.resolved.read().unwrap_or_else(PoisonError::into_inner))
+    }
+    /// Takes up of a configuration what a running hub can. Returns the keys
+    /// that differ and need a restart.
+    pub fn reload(&self, new: &Resolved) -> Vec<&'static str> {
+        let mut held = self.resolved.write().unwrap_or_else(PoisonError::into_inner);
+        let config = held.config.reloaded(&new.config);
+        let mut settings = held.settings.clone();
+        let mut later = Vec::new();
+        for (old, new) in settings.iter_mut().zip(&new.settings) {
+            if crate::config::RELOADABLE.contains(&old.key) {
+                *old = new.clone();
+            } else if old.value != new.value {
+                later.push(old.key);
+            }
+        }
+        *held = Arc::new(Resolved { config, file: new.file.clone(), settings });
+        later
+    }
+    /// Where the hub listens; with port 0 in the configuration, this has the
+    /// real one.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listening.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
     /// Where agents and people reach the hub: without a slash at the end.
     #[must_use]
     pub fn public_url(&self) -> String {
-        todo!()
+        let config = self.config();
+        if !config.public_url.is_empty() {
+            return config.public_url.trim_end_matches('/').to_owned();
+        }
+        let address = self.addresses().first().or(config.listen.first()).copied();
+        let Some(address) = address else { return String::new() };
+        let scheme = if config.tls_on(&address) { "https" } else { "http" };
+        let host = if address.ip().is_unspecified() {
+            rustix::system::uname().nodename().to_string_lossy().into_owned()
+        } else if address.is_ipv6() {
+            format!("[{}]", address.ip())
+        } else {
+            address.ip().to_string()
+        };
+        format!("{scheme}://{host}:{}", address.port())
     }
     /// What has been counted since the start, by name.
     #[must_use]
     pub fn counters(&self) -> BTreeMap<&'static str, u64> {
-        todo!()
+        self.counters.all()
     }
     /// Every kind that is known, also those that agents described.
     #[must_use]
     pub fn catalogue(&self) -> Arc<Catalogue> {
-        todo!()
+        Arc::clone(&self.catalogue.read().unwrap_or_else(PoisonError::into_inner))
     }
     /// All hosts, by name.
     #[must_use]
     pub fn hosts(&self) -> Vec<HostView> {
-        todo!()
+        self.fleet.views(self.clock.now(), self.started, &self.resolved().config.presence)
     }
     /// One host.
     #[must_use]
-    pub fn host(&self, _host: HostId) -> Option<HostView> {
-        todo!()
+    pub fn host(&self, host: HostId) -> Option<HostView> {
+        self.fleet.view(host, self.clock.now(), self.started, &self.resolved().config.presence)
     }
     /// The host of that name, alias or id.
     #[must_use]
-    pub fn find_host(&self, _name: &str) -> Option<HostId> {
-        todo!()
+    pub fn find_host(&self, name: &str) -> Option<HostId> {
+        self.fleet.find(name)
     }
     /// All hosts, id and name, by name: cheaper than [`Self::hosts`].
     #[must_use]
     pub fn host_names(&self) -> Vec<(HostId, HostName)> {
-        todo!()
+        self.fleet.names()
     }
     /// Looks at the latest state of a host. The look should be short: the
     /// host's reports wait for it.
-    pub fn with_latest<R>(&self, _host: HostId, _look: impl FnOnce(&HostName, &Latest) -> R) -> Option<R> {
-        todo!()
+    pub fn with_latest<R>(&self, host: HostId, look: impl FnOnce(&HostName, &Latest) -> R) -> Option<R> {
+        let host = self.fleet.get(host)?;
+        let state = host.lock();
+        Some(look(&state.record.name, &state.latest))
     }
     /// The settings pushed to a host.
     #[must_use]
-    pub fn host_settings(&self, _host: HostId) -> Option<HostSettings> {
-        todo!()
+    pub fn host_settings(&self, host: HostId) -> Option<HostSettings> {
+        let host = self.fleet.get(host)?;
+        let state = host.lock();
+        let (answered_revision, refused) = match &state.settings_answer {
+            Some((revision, refused)) => (Some(*revision), refused.clone()),
+            None => (None, BTreeMap::new()),
+        };
+        Some(HostSettings {
+            revision: state.record.settings_revision,
+            values: state.record.settings.clone(),
+            answered_revision,
+            refused,
+        })
     }
     /// The hosts that a host's agent may report for, beside its own.
     #[must_use]
-    pub fn grants(&self, _host: HostId) -> Vec<HostId> {
-        todo!()
+    pub fn grants(&self, host: HostId) -> Vec<HostId> {
+        self.fleet.granted_to(host)
+    }
+    /// Whether a host's agent is connected.
+    #[must_use]
+    pub fn is_connected(&self, host: HostId) -> bool {
+        self.links.is_connected(host)
     }
     /// Listens to the live bus from now on.
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
-        todo!()
+        self.bus.subscribe()
     }
-    /// Asks the agents of these hosts (of all hosts, when none is named) to
-    /// run their fast tier at this interval, for as long as the answer is held.
+    /// SHA-256 of the hub's public key, as agents know it.
     #[must_use]
-    pub fn watch(self: &Arc<Self>, _hosts: &[HostId], _interval: Duration) -> Watch {
-        todo!()
+    pub fn pin(&self) -> [u8; 32] {
+        self.identity.pin()
     }
 
     // The store.
@@ -121,7 +282,7 @@ impl Hub {
     /// block; use [`Self::read`] from async code.
     #[must_use]
     pub fn store(&self) -> &Store {
-        todo!()
+        &self.store
     }
     /// Runs a blocking call of the store, read or write, off the async threads.
     ///
@@ -129,145 +290,137 @@ impl Hub {
     /// As the call itself.
     pub async fn read<R: Send + 'static>(
         &self,
-        _call: impl FnOnce(&Store) -> Result<R, StoreError> + Send + 'static,
+        call: impl FnOnce(&Store) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, HubError> {
-        todo!()
+        let store = self.store.clone();
+        blocking(move || call(&store).map_err(HubError::from)).await
     }
-    /// Writes a line of the audit. Writes of this type do it themselves.
+    /// Writes a line of the audit. Changes of this type do it themselves.
     ///
     /// # Errors
     /// When it cannot be written; then what was to be done must not be done.
     pub async fn audit(
         &self,
-        _actor: &Actor,
-        _action: &str,
-        _target: &str,
-        _outcome: &str,
-        _details: BTreeMap<String, String>,
+        actor: &Actor,
+        action: &str,
+        target: &str,
+        outcome: &str,
+        details: BTreeMap<String, String>,
     ) -> Result<(), HubError> {
-        todo!()
+        let entry = self.audit_entry(actor, action, target, outcome, details);
+        self.read(move |store| store.state.audit(&entry)).await.map(|_| ())
     }
 
-    // Changes. Each is audited.
-
-    /// Makes a code that enrols a new host under a name, once, within 10 minutes.
-    ///
-    /// # Errors
-    /// When the name is taken.
-    pub async fn add_host(&self, _by: &Admin, _name: HostName, _roles: Vec<String>) -> Result<Invitation, HubError> {
-        todo!()
-    }
-    /// Makes a code that lets the agent of a known host in again, with a new token.
-    ///
-    /// # Errors
-    /// When there is no such host.
-    pub async fn invite_again(&self, _by: &Admin, _host: HostId) -> Result<Invitation, HubError> {
-        todo!()
-    }
-    /// Lets an agent in that brings a code. Open to everybody: the code is the
-    /// credential.
-    ///
-    /// # Errors
-    /// [`HubError::Refused`] when the code is not valid.
-    pub async fn enrol(&self, _request: EnrolRequest, _from: &Actor) -> Result<Enrolled, HubError> {
-        todo!()
-    }
-    /// Makes a host that has no agent of its own, to be reported for by others.
-    ///
-    /// # Errors
-    /// When the name is taken.
-    pub async fn add_via_host(&self, _by: &Admin, _name: HostName) -> Result<HostId, HubError> {
-        todo!()
-    }
-    /// A new token for a host, told this once. The old one ends when the new
-    /// one is first used.
-    ///
-    /// # Errors
-    /// When there is no such host.
-    pub async fn rotate_token(&self, _by: &Admin, _host: HostId) -> Result<String, HubError> {
-        todo!()
-    }
-    /// Ends all tokens of a host at once, and its connection.
-    ///
-    /// # Errors
-    /// When there is no such host.
-    pub async fn revoke_tokens(&self, _by: &Admin, _host: HostId) -> Result<(), HubError> {
-        todo!()
-    }
-    /// Gives a host another name; the old one stays an alias.
-    ///
-    /// # Errors
-    /// When the name is taken.
-    pub async fn rename_host(&self, _by: &Admin, _host: HostId, _name: HostName) -> Result<(), HubError> {
-        todo!()
-    }
-    /// Gives a host one more name.
-    ///
-    /// # Errors
-    /// When the name is taken.
-    pub async fn add_alias(&self, _by: &Admin, _host: HostId, _alias: HostName) -> Result<(), HubError> {
-        todo!()
-    }
-    /// Takes an alias away.
-    ///
-    /// # Errors
-    /// When the host has no such alias.
-    pub async fn remove_alias(&self, _by: &Admin, _host: HostId, _alias: &HostName) -> Result<(), HubError> {
-        todo!()
-    }
-    /// Replaces all roles of a host. A role is named like a host.
-    ///
-    /// # Errors
-    /// When a role is no valid name.
-    pub async fn set_roles(&self, _by: &Admin, _host: HostId, _roles: Vec<String>) -> Result<(), HubError> {
-        todo!()
-    }
-    /// Lets a host's agent report for another host.
-    ///
-    /// # Errors
-    /// When there is no such host.
-    pub async fn grant(&self, _by: &Admin, _host: HostId, _via: HostId) -> Result<(), HubError> {
-        todo!()
-    }
-    /// Takes such a right back.
-    ///
-    /// # Errors
-    /// When it was not there.
-    pub async fn ungrant(&self, _by: &Admin, _host: HostId, _via: HostId) -> Result<(), HubError> {
-        todo!()
-    }
-    /// Removes a host with its history, events, tokens and grants.
-    ///
-    /// # Errors
-    /// When there is no such host.
-    pub async fn remove_host(&self, _by: &Admin, _host: HostId) -> Result<(), HubError> {
-        todo!()
-    }
-    /// Replaces what is pushed to a host: TOML values by dotted key. Returns
-    /// the new revision.
-    ///
-    /// # Errors
-    /// When a value is not TOML.
-    pub async fn set_host_settings(
+    pub(crate) fn audit_entry(
         &self,
-        _by: &Admin,
-        _host: HostId,
-        _values: BTreeMap<String, String>,
-    ) -> Result<u64, HubError> {
-        todo!()
+        actor: &Actor,
+        action: &str,
+        target: &str,
+        outcome: &str,
+        details: BTreeMap<String, String>,
+    ) -> AuditEntry {
+        AuditEntry {
+            at: self.now(),
+            actor: actor.name.clone(),
+            address: actor.address.clone(),
+            action: action.to_owned(),
+            target: Some(target.to_owned()).filter(|target| !target.is_empty()),
+            outcome: outcome.to_owned(),
+            details,
+        }
     }
-    /// Drops a resource; it comes back when it is seen again.
-    ///
-    /// # Errors
-    /// When there is no such resource.
-    pub async fn forget_resource(&self, _by: &Operator, _host: HostId, _key: &ResourceKey) -> Result<(), HubError> {
-        todo!()
+
+    pub(crate) fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// Asks a host's agent to read now; all collectors when none is named.
-    ///
-    /// # Errors
-    /// When the agent is not connected.
-    pub async fn refresh(&self, _by: &Operator, _host: HostId, _collectors: Vec<String>) -> Result<(), HubError> {
-        todo!()
+
+    // Presence.
+
+    /// A host gave a sign of life.
+    pub(crate) fn heard(&self, host: &Arc<Host>) {
+        let now = self.clock.now();
+        {
+            let mut state = host.lock();
+            state.signs.heard(now);
+            state.record.first_seen_at.get_or_insert(now.wall);
+            state.untouched = true;
+        }
+        self.judge_presence(host, now);
+    }
+
+    /// Looks after all that only time brings: hosts that fell silent, a store
+    /// that is in trouble. Called every second.
+    pub(crate) fn sweep(&self) {
+        let now = self.clock.now();
+        for host in self.fleet.all() {
+            self.judge_presence(&host, now);
+        }
+        self.watch_store();
+    }
+
+    fn judge_presence(&self, host: &Arc<Host>, now: Moment) {
+        let resolved = self.resolved();
+        let timing = &resolved.config.presence;
+        let (announced, changed, last_seen) = {
+            let mut state = host.lock();
+            if state.removed {
+                return;
+            }
+            let announced = state.signs.step(now, self.started, timing);
+            let presence = state.signs.presence(now, self.started, timing);
+            let changed = state.told.replace(presence) != Some(presence);
+            (announced, changed, state.signs.last_seen())
+        };
+        if let Some(announced) = announced {
+            let seen = last_seen.map(|at| at.to_string()).unwrap_or_default();
+            let (kind, severity, message) = match announced {
+                Announced::Online => (EventKind::HOST_ONLINE, Severity::Info, "the host is online".to_owned()),
+                Announced::Offline => {
+                    (EventKind::HOST_OFFLINE, Severity::Error, format!("the host has not been heard of since {seen}"))
+                }
+            };
+            self.note(Occurrence::new(Some(host.id), kind, severity, message).with("last_seen_at", seen));
+            self.records.host_changed(host.id);
+        }
+        if changed {
+            self.bus.tell(Change::Host(host.id));
+        }
+    }
+
+    fn watch_store(&self) {
+        let trouble = self.store.history.trouble().map(|error| error.to_string());
+        let mut announced = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*announced, &trouble) {
+            (None, Some(error)) => {
+                tracing::error!(error, "the store is in trouble");
+                let what = Occurrence::new(None, EventKind::STORE_TROUBLE, Severity::Critical, error.clone());
+                self.note(what.with("error", error));
+            }
+            (Some(_), None) => {
+                let what = Occurrence::new(None, EventKind::STORE_TROUBLE, Severity::Info, "the store writes again");
+                self.note(what);
+            }
+            _ => return,
+        }
+        *announced = trouble;
     }
 }
+
+/// Runs something that blocks off the async threads. It runs to its end even
+/// when nobody waits for it any more.
+pub(crate) async fn blocking<R: Send + 'static>(
+    call: impl FnOnce() -> Result<R, HubError> + Send + 'static,
+) -> Result<R, HubError> {
+    match tokio::task::spawn_blocking(call).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(HubError::Stopping),
+    }
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("data", &self.data()).field("hosts", &self.fleet.len()).finish_non_exhaustive()
+    }
+}
+

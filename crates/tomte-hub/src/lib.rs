@@ -5,22 +5,38 @@
 //! store; HTTP reads from the hub. Nothing behind ingest knows where a report
 //! came from. Nothing here draws on a terminal or parses a command line.
 //!
-//! Start at [`Hub`] for what it knows and does, at [`run`] for how it is run,
+//! Start at [`Hub`] for what it knows and does, at [`RunningHub`] for how it is run,
 //! at [`config`] for `hub.toml`.
 
 pub mod access;
 pub mod backoff;
 pub mod config;
+mod counters;
+mod enrol;
 mod error;
+mod events;
+mod fleet;
 pub mod http;
 mod hub;
 pub mod identity;
+mod ingest;
 pub mod live;
+mod manage;
+mod notices;
+mod open;
 mod presence;
+mod records;
+mod run;
 pub mod secrets;
+mod serve;
 mod skew;
+pub mod sources;
 pub mod view;
+mod watch;
 
 pub use access::{Actor, Admin, Caller, Operator, Peer, Viewer};
 pub use error::{HubError, StartError};
 pub use hub::Hub;
+pub use run::RunningHub;
+pub use serve::SOCKET;
+pub use watch::Watch;

@@ -54,15 +54,15 @@ impl Signs {
         self.announced
     }
 
-    /// Whether it was heard since the hub started.
-    pub(crate) fn heard_in_this_run(&self) -> bool {
-        self.heard_millis.is_some()
-    }
-
     /// The host gave a sign of life.
     pub(crate) fn heard(&mut self, now: Moment) {
         self.heard_millis = Some(now.boot_millis);
         self.last_seen = Some(now.wall);
+    }
+
+    /// It was heard in an earlier run, as stored reports tell.
+    pub(crate) fn heard_before(&mut self, at: Timestamp) {
+        self.last_seen = self.last_seen.max(Some(at));
     }
 
     /// How long it has been silent, in milliseconds; `None` when it was not

@@ -1,0 +1,129 @@
+//! Opening the hub's folder: databases, identity, and what was known when the
+//! hub last ran.
+//!
+//! Latest state comes from the saved snapshots and from the reports that came
+//! after them, which the history kept whole. Applying a report twice changes
+//! nothing, so it does not matter where exactly the two meet.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tomte_model::{Catalogue, Clock, Latest};
+use tomte_store::state::NewEvent;
+use tomte_store::{Options, Store, StoreError};
+
+use crate::config::{HubConfig, Resolved};
+use crate::fleet::{Fleet, Host};
+use crate::hub::Parts;
+use crate::identity::Identity;
+use crate::ingest;
+use crate::notices::{Notice, Notices};
+use crate::skew::HostClock;
+use crate::{Hub, StartError};
+
+/// Events of replayed reports are written in groups of this size.
+const EVENTS: usize = 1_000;
+
+impl Hub {
+    /// Opens the hub's folder and brings back what was known. Nothing listens
+    /// and nothing runs yet: see [`Hub::start`](crate::Hub::start). Blocks.
+    ///
+    /// # Errors
+    /// When the databases or the identity cannot be used; they are left as
+    /// they are.
+    pub fn open(resolved: Resolved, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
+        let options = store_options(&resolved.config);
+        Self::open_with(resolved, clock, options)
+    }
+
+    /// As [`Self::open`], with options of the store's own.
+    pub(crate) fn open_with(
+        resolved: Resolved,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<Arc<Self>, StartError> {
+        // Fewer reports than the store's queue holds are ever on their way, so
+        // that it never refuses one.
+        let queue = options.queue * 3 / 4;
+        let store = Store::open(&resolved.config.data, options)?;
+        let identity = Identity::open(&resolved.config.data)?;
+        if identity.is_fresh() {
+            tracing::info!("made the hub's identity; agents that knew another one must be enrolled again");
+        }
+        let notices = Notices::load(&*store.state)?;
+        let mut catalogue = Catalogue::builtin();
+        for kind in store.state.kinds()? {
+            catalogue.describe(kind);
+        }
+        let fleet = read_fleet(&store, &notices)?;
+        let replayed = replay(&store, &fleet)?;
+        if replayed > 0 {
+            tracing::info!(reports = replayed, "brought back what came after the last snapshots");
+        }
+        Ok(Self::new(Parts { clock, resolved, store, identity, fleet, catalogue, notices, queue }))
+    }
+}
+
+pub(crate) fn store_options(config: &HubConfig) -> Options {
+    Options {
+        series_per_host: config.limits.series_per_host,
+        raw_retention: config.history.retention.0.max(Duration::from_secs(3600)),
+        ..Options::default()
+    }
+}
+
+fn read_fleet(store: &Store, notices: &Notices) -> Result<Fleet, StoreError> {
+    let fleet = Fleet::default();
+    let mut known: HashMap<_, Latest> = HashMap::new();
+    for snapshot in store.state.snapshots()? {
+        known.insert(snapshot.host, Latest::from(snapshot.latest));
+    }
+    for record in store.state.hosts()? {
+        let latest = known.remove(&record.id).unwrap_or_default();
+        let clock = HostClock::new(notices.stands(record.id, Notice::ClockWrong));
+        fleet.put(&Host::new(record, latest, clock));
+    }
+    for token in store.state.host_tokens()? {
+        if token.revoked_at.is_none() {
+            fleet.put_token(token);
+        }
+    }
+    for grant in store.state.grants()? {
+        fleet.put_grant(grant);
+    }
+    Ok(fleet)
+}
+
+fn replay(store: &Store, fleet: &Fleet) -> Result<u64, StoreError> {
+    let mut events: Vec<NewEvent> = Vec::new();
+    let mut failed = None;
+    let replayed = store.history.replay(0, &mut |_, arrival| {
+        // A host that was removed since, or whose agent was, is left out.
+        let (Some(agent), Some(host)) = (fleet.get(arrival.outbox), fleet.get(arrival.report.host)) else { return };
+        {
+            let mut state = host.lock();
+            if !arrival.quarantined {
+                let changes = ingest::apply(&mut state.latest, &agent, &arrival.report, arrival.at);
+                state.unsaved |= !changes.outdated;
+            }
+            state.signs.heard_before(arrival.received_at);
+        }
+        events.extend(arrival.report.events.iter().map(|event| NewEvent {
+            host: Some(host.id),
+            received_at: arrival.received_at,
+            event: event.clone(),
+        }));
+        if events.len() >= EVENTS && failed.is_none() {
+            failed = store.state.add_events(&std::mem::take(&mut events)).err();
+        }
+    })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    store.state.add_events(&events)?;
+    if replayed.unreadable > 0 {
+        tracing::warn!(reports = replayed.unreadable, "some reports could not be read back and were left out");
+    }
+    Ok(replayed.reports)
+}
