@@ -10,12 +10,13 @@ use tomte_model::{Catalogue, HostId, Name, RangeSet, Report, Timestamp};
 use crate::convert::{self, checked};
 use crate::describe;
 use crate::dictionary::Head;
-use crate::encode::{LaneEncoder, Output};
+use crate::encode::LaneEncoder;
 use crate::error::LinkError;
 use crate::limits::Limits;
 use crate::message::{
     CloseCode, FromHub, Gap, Heartbeat, Hello, Lane, Live, Resend, SettingsPush, SettingsResult, Welcome,
 };
+use crate::output::Output;
 use crate::wire::{self, to_agent, to_hub};
 
 /// No message of a hub yields more than so many reports of unknown frames.
@@ -130,7 +131,7 @@ impl AgentLink {
                 let ack: wire::Ack = frame.read("ack")?;
                 FromHub::Ack { epoch: ack.epoch, ranges: ranges_from_wire(&ack.ranges)? }
             }
-            to_agent::RESEND if self.welcomed => FromHub::Resend(self.resend(&frame.read("resend")?)?),
+            to_agent::RESEND if self.welcomed => FromHub::Resend(self.resend(&frame.read("resend")?)),
             to_agent::SETTINGS if self.welcomed => {
                 let wire: wire::Settings = frame.read("settings")?;
                 FromHub::Settings(SettingsPush { revision: wire.revision, values: pairs(wire.values, limit)? })
@@ -186,18 +187,14 @@ impl AgentLink {
         }))
     }
 
-    fn resend(&mut self, wire: &wire::Resend) -> Result<Resend, LinkError> {
+    fn resend(&mut self, wire: &wire::Resend) -> Resend {
         let lane = if wire.backlog { Lane::Backlog } else { Lane::Live };
-        let (host, collector): (HostId, &Name) = self.lanes[lane as usize]
-            .restart_stream(wire.stream)
-            .ok_or(LinkError::Malformed { frame: "resend", what: "a stream that was never opened" })?;
-        Ok(Resend {
-            host,
-            collector: collector.clone().into_owned(),
-            lane,
-            stream: wire.stream,
-            position: tomte_model::Position { epoch: wire.epoch, sequence: wire.sequence },
-        })
+        // A stream that has been forgotten in the meantime begins anew anyway.
+        let stream = self.lanes[lane as usize].restart_stream(wire.stream);
+        let (host, collector): (HostId, String) =
+            stream.map_or((self.hello.host, String::new()), |(host, name)| (host, name.clone().into_owned()));
+        let position = tomte_model::Position { epoch: wire.epoch, sequence: wire.sequence };
+        Resend { host, collector, lane, stream: wire.stream, position }
     }
 
     /// The messages that carry a report, nearly always one. All of them must
@@ -234,6 +231,13 @@ impl AgentLink {
             }
         }
         (output.finish(), refused)
+    }
+
+    /// Frees what a lane takes, here and at the hub: for a backlog that has
+    /// been sent. The lane can be used again at any time.
+    #[must_use]
+    pub fn forget(&mut self, lane: Lane) -> Bytes {
+        wire::single(to_hub::FORGET, &self.lanes[lane as usize].forget())
     }
 
     /// Describes the kinds among these, and those that wait, which the hub

@@ -88,12 +88,14 @@ impl LaneDecoder {
         limited("bytes to remember", self.memory, self.limits.memory_bytes)
     }
 
+    /// Forgets all streams.
+    pub(crate) fn forget(&mut self) {
+        self.streams.clear();
+        self.memory = 0;
+    }
+
     fn open(&mut self, id: u32, open: wire::Open) -> Result<(), LinkError> {
         limited("number of streams", id as usize, self.limits.streams.saturating_sub(1))?;
-        if open.alone {
-            self.streams.clear();
-            self.memory = 0;
-        }
         let host = if open.host.is_empty() { self.host } else { convert::host_id(&open.host, "part")? };
         let collector = name(checked(open.collector, self.limits.text_bytes)?);
         let decoder = StreamDecoder {

@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
 use prost::Message;
 use tomte_model::catalogue::Resolution;
 use tomte_model::{Catalogue, Facet, HostId, Name, Report, Scope};
@@ -23,7 +22,7 @@ use crate::wire::{self, to_hub};
 /// A part is closed when it has grown beyond this.
 const PART_BYTES: usize = 256 * 1024;
 /// What the frames' own fields and a message's framing may take.
-const FRAME_SLACK: usize = 64;
+pub(crate) const FRAME_SLACK: usize = 64;
 /// So many of the newest shapes are tried before a new one is made.
 const SHAPES_TRIED: usize = 8;
 /// What a report takes in memory besides its scopes and events.
@@ -89,7 +88,7 @@ impl LaneEncoder {
         self.streams.iter_mut().for_each(|stream| stream.broken = true);
     }
 
-    /// Begins one stream anew. Returns whose it is; `None` for an id never used.
+    /// Begins one stream anew. Returns whose it is; `None` when there is none.
     pub(crate) fn restart_stream(&mut self, id: u32) -> Option<(HostId, &Name)> {
         let encoder = self.streams.get_mut(id as usize)?;
         encoder.broken = true;
@@ -101,17 +100,24 @@ impl LaneEncoder {
     pub(crate) fn encode(&mut self, report: &Report, catalogue: Option<&Catalogue>) -> Result<Encoded, LinkError> {
         self.clock += 1;
         let id = self.stream_for(report);
-        let first = self.attempt(id, report, catalogue, false);
-        match first {
+        match self.attempt(id, report, catalogue) {
             Err(LinkError::Limit { what: MEMORY, .. }) => {
-                self.streams.clear();
-                self.ids.clear();
-                self.memory = 0;
+                let forget = self.forget();
                 let id = self.stream_for(report);
-                self.attempt(id, report, catalogue, true)
+                let mut encoded = self.attempt(id, report, catalogue)?;
+                encoded.frames.insert(0, (to_hub::FORGET, forget.encode_to_vec()));
+                Ok(encoded)
             }
             result => result,
         }
+    }
+
+    /// Ends all streams, here and at the hub: the frame that says so.
+    pub(crate) fn forget(&mut self) -> wire::Forget {
+        self.streams.clear();
+        self.ids.clear();
+        self.memory = 0;
+        wire::Forget { backlog: self.lane == Lane::Backlog }
     }
 
     /// The stream of the report's host and collector: a new one, or that of
@@ -137,13 +143,7 @@ impl LaneEncoder {
         id as u32
     }
 
-    fn attempt(
-        &mut self,
-        id: u32,
-        report: &Report,
-        catalogue: Option<&Catalogue>,
-        alone: bool,
-    ) -> Result<Encoded, LinkError> {
+    fn attempt(&mut self, id: u32, report: &Report, catalogue: Option<&Catalogue>) -> Result<Encoded, LinkError> {
         let encoder = &mut self.streams[id as usize];
         encoder.used = self.clock;
         let others = self.memory - encoder.stream.memory();
@@ -153,7 +153,7 @@ impl LaneEncoder {
             encoder.index = Index::default();
             checked_name(&report.collector, &self.limits)?;
             let host = if report.host == self.host { Vec::new() } else { report.host.to_bytes().to_vec() };
-            parts.part.open = Some(wire::Open { collector: report.collector.clone().into_owned(), host, alone });
+            parts.part.open = Some(wire::Open { collector: report.collector.clone().into_owned(), host });
             parts.size += FRAME_SLACK + report.collector.len();
         }
         parts.part.base = encoder.stream.base.map(|base| base.sequence);
@@ -635,129 +635,5 @@ pub(crate) fn limited(what: &'static str, found: usize, limit: usize) -> Result<
     Ok(())
 }
 
-/// Frames on their way into messages.
-pub(crate) struct Output {
-    messages: Vec<Bytes>,
-    current: Vec<u8>,
-    frames: usize,
-    unfolded: usize,
-    limits: Limits,
-}
-
-impl Output {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        Self { messages: Vec::new(), current: Vec::new(), frames: 0, unfolded: 0, limits: limits.clone() }
-    }
-
-    /// Adds a frame that unfolds to so many bytes.
-    pub(crate) fn push(&mut self, frame_type: u32, body: &[u8], unfolded: usize) {
-        if self.current.len() + body.len() + FRAME_SLACK > self.limits.message_bytes
-            || self.frames == wire::MAX_FRAMES
-            || self.unfolded + unfolded > self.limits.unfolded_bytes
-        {
-            self.flush();
-        }
-        wire::put_bytes(&mut self.current, frame_type, body);
-        self.frames += 1;
-        self.unfolded += unfolded;
-    }
-
-    /// Adds a report.
-    pub(crate) fn push_report(&mut self, encoded: &Encoded) {
-        for (frame_type, body) in &encoded.frames {
-            let unfolded = if *frame_type == to_hub::REPORT { encoded.unfolded } else { 0 };
-            self.push(*frame_type, body, unfolded);
-        }
-    }
-
-    fn flush(&mut self) {
-        if !self.current.is_empty() {
-            self.messages.push(std::mem::take(&mut self.current).into());
-        }
-        (self.frames, self.unfolded) = (0, 0);
-    }
-
-    pub(crate) fn finish(mut self) -> Vec<Bytes> {
-        self.flush();
-        self.messages
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use proptest::prelude::*;
-    use tomte_model::report::Outcome;
-    use tomte_model::{Assessment, BootId, Moment, Position, Problem, Status, Table, Value};
-
-    use super::*;
-    use crate::decode::{Decoded, LaneDecoder};
-
-    const HEAD: Head = Head { epoch: 1, boot_id: BootId(0), interval_millis: 0, clock_synchronised: true };
-
-    fn facet(seed: u8) -> Facet {
-        let name = format!("disk{}", seed % 5);
-        let mut facet = Facet::owner("disk", name, if seed.is_multiple_of(3) { "io" } else { "smart" });
-        for n in 0..seed % 7 {
-            facet.read(format!("field{n}"), f64::from(seed) / f64::from(n + 1));
-        }
-        facet.text("model", "x".repeat(usize::from(seed)));
-        if seed % 4 == 1 {
-            let row = vec![Some(Value::Text("row".repeat(usize::from(seed)))), None, Some(Value::Number(1.0))];
-            facet.tables.push(Table { name: "t".into(), columns: vec!["c".into()], rows: vec![row; 3] });
-        }
-        if seed % 4 == 2 {
-            let reason = "full ".repeat(usize::from(seed));
-            let since = tomte_model::Timestamp::default();
-            let problem = Problem { field: "field1".into(), status: Status::Warning, reason, since };
-            facet.assessment = Some(Assessment::of(vec![problem]));
-        }
-        facet
-    }
-
-    fn report(sequence: u64, seeds: &[u8]) -> Report {
-        let scope = |chunk: &[u8]| match chunk {
-            [seed, ..] if seed % 11 == 0 => {
-                Scope::failed(format!("s{}", seed % 3), Outcome::Failed { error: "e".repeat(usize::from(*seed)) })
-            }
-            seeds => Scope::complete(format!("s{}", seeds[0] % 3), seeds.iter().copied().map(facet).collect()),
-        };
-        Report {
-            host: HostId::from_parts(0, 1),
-            collector: format!("collector{}", seeds.first().unwrap_or(&0) % 3).into(),
-            position: Position { epoch: 1, sequence },
-            boot_id: BootId(0),
-            moment: Moment::default(),
-            clock_synchronised: true,
-            interval_millis: 10_000,
-            scopes: seeds.chunks(4).map(scope).collect(),
-            events: Vec::new(),
-        }
-    }
-
-    proptest! {
-        /// An encoder that counted less than the hub would be thrown out by it.
-        #[test]
-        fn both_ends_count_the_same(series in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..12), 1..40)) {
-            let (limits, host) = (Limits::default(), HostId::from_parts(0, 1));
-            let mut encoder = LaneEncoder::new(Lane::Live, limits.clone(), host, HEAD);
-            let mut decoder = LaneDecoder::new(Lane::Live, limits, host, HEAD);
-            for (sequence, seeds) in (1..).zip(&series) {
-                let report = report(sequence, seeds);
-                let encoded = encoder.encode(&report, None).unwrap();
-                let mut budget = encoded.unfolded;
-                for (frame_type, body) in &encoded.frames {
-                    let frame = wire::Frame { frame_type: *frame_type, body: Some(body) };
-                    if *frame_type == to_hub::PART {
-                        decoder.part(frame.read("part").unwrap()).unwrap();
-                    } else {
-                        let decoded = decoder.report(frame.read("report").unwrap(), &mut budget).unwrap();
-                        prop_assert!(matches!(decoded, Decoded::Report(arrived) if arrived.scopes.len() == report.scopes.len()));
-                    }
-                }
-                prop_assert_eq!(budget, 0, "what a report unfolds to");
-                prop_assert_eq!(encoder.memory, decoder.memory());
-            }
-        }
-    }
-}
+mod tests;

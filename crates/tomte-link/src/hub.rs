@@ -124,6 +124,11 @@ impl HubLink {
                 self.lanes[lane(wire.backlog) as usize].part(wire)?;
                 return Ok(None);
             }
+            to_hub::FORGET => {
+                let wire: wire::Forget = frame.read("forget")?;
+                self.lanes[lane(wire.backlog) as usize].forget();
+                return Ok(None);
+            }
             to_hub::DESCRIBE => {
                 limited("bytes of a kind's description", frame.body.map_or(0, <[u8]>::len), KIND_BYTES)?;
                 self.kinds += 1;

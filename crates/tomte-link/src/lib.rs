@@ -21,6 +21,7 @@ mod dictionary;
 mod encode;
 mod hub;
 mod names;
+mod output;
 mod stored;
 mod wire;
 

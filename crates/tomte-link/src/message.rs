@@ -120,12 +120,12 @@ pub struct SettingsPush {
 pub struct Resend {
     /// The host the report is about.
     pub host: HostId,
-    /// Its collector; empty at the hub when it cannot tell (the agent's link
-    /// always can).
+    /// Its collector; empty when this side cannot tell any more. The position
+    /// can.
     pub collector: String,
     /// The lane it came on.
     pub lane: Lane,
-    /// The stream it came on; the agent's link knows whose it is.
+    /// The stream it came on, as the link numbers them.
     pub stream: u32,
     /// The report that could not be taken in; it was not stored.
     pub position: Position,

@@ -24,6 +24,7 @@ pub(crate) mod to_hub {
     pub(crate) const GAP: u32 = 6;
     pub(crate) const SETTINGS_RESULT: u32 = 7;
     pub(crate) const CLOSE: u32 = 8;
+    pub(crate) const FORGET: u32 = 9;
 }
 
 /// The types of the frames that a hub sends.
@@ -355,9 +356,13 @@ pub(crate) struct Open {
     /// Empty: the host of the hello.
     #[prost(bytes = "vec", tag = "2")]
     pub(crate) host: Vec<u8>,
-    /// All other streams of the lane are forgotten too.
-    #[prost(bool, tag = "3")]
-    pub(crate) alone: bool,
+}
+
+/// Ends all streams of a lane, to free what they take.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Forget {
+    #[prost(bool, tag = "1")]
+    pub(crate) backlog: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

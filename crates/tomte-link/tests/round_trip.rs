@@ -330,3 +330,19 @@ fn texts_too_long_for_the_wire_are_cut() {
     let Some(tomte_model::Value::Text(text)) = arrived.scopes[0].facets[0].attribute("model") else { panic!() };
     assert!(text.len() <= Limits::default().text_bytes && text.ends_with('…'));
 }
+
+#[test]
+fn a_lane_that_is_forgotten_takes_nothing_and_can_be_used_again() {
+    let small = Limits { memory_bytes: 1_000_000, ..Limits::default() };
+    let (mut agent, mut hub) = support::connected(Catalogue::builtin(), small);
+    let heavy = |sequence, collector| {
+        let mut facet = disk("sda", &[("size_bytes", 1.0)]);
+        (0..40).for_each(|n| facet.text(format!("text{n}"), "x".repeat(16_000)));
+        support::report(collector, sequence, vec![Scope::complete("io", vec![facet])])
+    };
+    for (sequence, collector) in (1..).zip(["a", "b", "c", "a", "a"]) {
+        assert_eq!(hub.handle(&agent.forget(Lane::Live)).unwrap(), []);
+        check(&mut agent, &mut hub, &heavy(sequence, collector));
+    }
+    assert!(agent.report(&heavy(9, "b"), Lane::Live).unwrap().iter().any(|message| hub.handle(message).is_err()));
+}
