@@ -16,6 +16,7 @@ use self::identity::Identity;
 use crate::Collector;
 use crate::counter::{Counter, Width};
 use crate::error::Malformed;
+use crate::pace::Pace;
 use crate::reader::FileReader;
 use crate::root::Root;
 use crate::settings::{Filter, Settings};
@@ -34,7 +35,7 @@ pub(crate) fn make(root: &Root, settings: &Settings) -> Box<dyn Collector> {
         wanted: settings.disk.devices.clone(),
         devices: HashMap::new(),
         units: Vec::new(),
-        looked_at: None,
+        pace: Pace::every(BELIEVED),
         round: 0,
     })
 }
@@ -47,8 +48,8 @@ struct Disks {
     devices: HashMap<String, Device>,
     /// The disks by name, each with the devices that lead to it.
     units: Vec<(String, Vec<String>)>,
-    /// When /sys was last looked at, in milliseconds since boot.
-    looked_at: Option<u64>,
+    /// Of the looks at /sys.
+    pace: Pace,
     /// Counts the readings, to find what has gone.
     round: u64,
 }
@@ -67,9 +68,7 @@ struct Device {
 impl Collector for Disks {
     fn collect(&mut self, now: Moment) -> Vec<Scope> {
         self.round += 1;
-        let believed = u64::try_from(BELIEVED.as_millis()).unwrap_or(u64::MAX);
-        let look_again =
-            self.looked_at.is_none_or(|at| now.boot_millis.checked_sub(at).is_none_or(|age| age >= believed));
+        let look_again = self.pace.is_due(now);
         let mut changed = look_again;
         let (root, wanted, devices, round) = (&self.root, &self.wanted, &mut self.devices, self.round);
         let read = self.file.parse(|text| {
@@ -97,7 +96,7 @@ impl Collector for Disks {
             return vec![error.scope("disk")];
         }
         if look_again {
-            self.looked_at = Some(now.boot_millis);
+            self.pace.looked(now);
         }
         let before = self.devices.len();
         self.devices.retain(|_, device| device.seen == round);

@@ -18,6 +18,7 @@ use self::link::{Kind, Link};
 use crate::Collector;
 use crate::counter::{Counter, Width};
 use crate::error::Malformed;
+use crate::pace::Pace;
 use crate::reader::FileReader;
 use crate::root::Root;
 use crate::settings::{InterfaceSettings, Settings};
@@ -37,7 +38,7 @@ pub(crate) fn make(root: &Root, settings: &Settings) -> Box<dyn Collector> {
         portable: None,
         known: HashMap::new(),
         shown: Vec::new(),
-        looked_at: None,
+        pace: Pace::every(BELIEVED),
         round: 0,
     })
 }
@@ -51,8 +52,8 @@ struct Interfaces {
     known: HashMap<String, Interface>,
     /// The names that are shown one by one, in order.
     shown: Vec<String>,
-    /// When the seldom changing was last looked at, in milliseconds since boot.
-    looked_at: Option<u64>,
+    /// Of the looks at what changes seldom.
+    pace: Pace,
     /// Counts the readings, to find what has gone.
     round: u64,
 }
@@ -113,11 +114,9 @@ impl Collector for Interfaces {
         let before = self.known.len();
         self.known.retain(|_, interface| interface.seen == round);
         changed |= self.known.len() != before;
-        let believed = u64::try_from(BELIEVED.as_millis()).unwrap_or(u64::MAX);
-        let old = self.looked_at.is_none_or(|at| now.boot_millis.checked_sub(at).is_none_or(|age| age >= believed));
-        if changed || old {
+        if changed || self.pace.is_due(now) {
             self.look();
-            self.looked_at = Some(now.boot_millis);
+            self.pace.looked(now);
         }
         vec![Scope::complete("interface", self.facets())]
     }

@@ -23,11 +23,13 @@ mod load;
 mod memory;
 mod mounts;
 mod os;
+mod pace;
 mod pressure;
 mod probe;
 mod process;
 mod reader;
 mod root;
+mod sensor;
 mod settings;
 mod tmpfs;
 mod users;
@@ -221,6 +223,15 @@ pub static COLLECTORS: &[CollectorDef] = &[
         help: "What network interfaces carry, from /proc/net/dev; links, addresses and routes from /sys and /proc/net.",
         scopes: &["interface"],
         make: interface::make,
+    },
+    CollectorDef {
+        name: "sensor",
+        tier: Tier::Medium,
+        interval: Some(Duration::from_secs(30)),
+        deadline: QUICK,
+        help: "Temperatures and fans, from /sys/class/hwmon or the thermal zones; those of drives are left to the drives.",
+        scopes: &["sensor"],
+        make: sensor::make,
     },
     CollectorDef {
         name: "process",
