@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueHint};
 
+use crate::connect::Folder;
 use crate::output::{ColourChoice, Format};
 
 /// Watch a homelab or a small fleet.
@@ -201,7 +202,19 @@ pub(crate) enum Command {
     },
 }
 
-#[derive(Debug, Args)]
+impl Command {
+    /// Whether the command may make a hub's folder.
+    pub(crate) fn folder(&self) -> Folder {
+        match self {
+            Self::Host { command: HostCommand::Add { .. } }
+            | Self::User { command: UserCommand::Add { .. } }
+            | Self::Token { command: TokenCommand::Add { .. } } => Folder::New,
+            _ => Folder::Existing,
+        }
+    }
+}
+
+#[derive(Debug, Default, Args)]
 pub(crate) struct HubArgs {
     /// Where to listen; may be given more than once
     #[arg(long, value_name = "ADDR:PORT")]

@@ -1,19 +1,67 @@
 //! Finding the hub: by address and token, or by its data folder.
 
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
+
 use anyhow::{Context, bail};
 use tomte_api::client::{Client, Credentials, Endpoint, Trust};
+use tomte_hub::RunningHub;
 
 use crate::cli::Global;
 
 /// The environment variable that holds a token.
 const TOKEN_VARIABLE: &str = "TOMTE_TOKEN";
 
-/// A client for the hub that the options name. `--data` goes before an
-/// address, since it is never set by the environment.
-pub(crate) fn client(global: &Global) -> anyhow::Result<Client> {
-    if let Some(data) = &global.data {
-        return Ok(Client::unix(data.join("hub.sock")));
+/// A way to the hub, and the hub itself where it had to be started for it.
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    brief: Option<RunningHub>,
+}
+
+impl Connection {
+    /// Does something with the client, then lets go of the hub.
+    pub(crate) async fn with<T>(self, work: impl AsyncFnOnce(&Client) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let done = work(&self.client).await;
+        if let Some(hub) = self.brief {
+            hub.stop().await;
+        }
+        done
     }
+}
+
+/// Whether a folder without a hub's data may become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Folder {
+    /// It must be one already; a slip of the finger makes no new hub.
+    Existing,
+    /// It may be made: accounts, tokens and hosts can be added before the hub
+    /// runs for the first time.
+    New,
+}
+
+/// The hub that the options name. `--data` goes before an address, since it
+/// is never set by the environment. Where no hub runs on the folder, one is
+/// started for the moment, without any door to the network: the command line
+/// never writes the databases itself.
+pub(crate) async fn open(global: &Global, folder: Folder) -> anyhow::Result<Connection> {
+    let Some(data) = &global.data else { return Ok(Connection { client: client(global)?, brief: None }) };
+    let socket = data.join(tomte_hub::SOCKET);
+    let brief = match UnixStream::connect(&socket) {
+        Ok(_) => None,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            if folder == Folder::Existing && !data.join("state.db").exists() {
+                bail!("{} holds no hub's data; start one with `tomte hub --data {0}`", data.display());
+            }
+            Some(crate::commands::hub::brief(data).await?)
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("connecting to {}: only root and the hub's user may", socket.display()));
+        }
+    };
+    Ok(Connection { client: Client::unix(socket), brief })
+}
+
+fn client(global: &Global) -> anyhow::Result<Client> {
     let Some(hub) = &global.hub else {
         bail!(
             "which hub? Say --hub URL (or set TOMTE_URL) with --token-file FILE (or TOMTE_TOKEN),\n\

@@ -5,14 +5,14 @@
 mod cli;
 mod commands;
 mod connect;
-mod demo {
-    pub(crate) mod host;
-}
+mod demo;
 mod output;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use tomte_api::client::Client;
+use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command};
 use output::{Format, Output};
@@ -37,33 +37,51 @@ pub fn command() -> clap::Command {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    let global = &cli.global;
+    let Cli { global, command } = cli;
     let format = if global.json { Format::Json } else { global.format };
     let output = Output::detect(format, global.color);
-    let client = || connect::client(global);
-    match cli.command {
-        Command::Host { command } => block_on(commands::host::run(command, &client()?, output)),
-        Command::Resource { command } => block_on(commands::resource::run(command, &client()?, output)),
-        Command::Event { command } => block_on(commands::event::run(command, &client()?, output)),
-        Command::User { command } => block_on(commands::user::run(command, &client()?, output)),
-        Command::Token { command } => block_on(commands::token::run(command, &client()?, output)),
-        Command::Query(args) => block_on(commands::query::run(args, &client()?, output)),
-        Command::Watch(args) => block_on(commands::watch::run(args, &client()?, output)),
-        Command::Export(args) => block_on(commands::export::run(args, &client()?, output)),
-        Command::Catalogue { kind } => {
-            let described = match global.names_hub() {
-                true => Some(block_on(async { Ok(client()?.catalogue().await?) })?),
-                false => None,
-            };
-            commands::catalogue::run(kind.as_deref(), described, output)
-        }
+    match command {
+        Command::Hub(args) => serve(commands::hub::hub(args, global.data.as_deref(), output)),
+        Command::Demo(args) => serve(commands::hub::demo(args, global.data.as_deref(), output)),
+        Command::Check(args) => commands::check::run(args, &global, output),
         Command::Completions { shell } => commands::manual::completions(shell),
         Command::Man { out } => commands::manual::man(out.as_deref()),
-        Command::Hub(_) | Command::Demo(_) | Command::Check(_) => unreachable!(),
+        Command::Catalogue { kind } if !global.names_hub() => commands::catalogue::run(kind.as_deref(), None, output),
+        asking => block_on(async move {
+            let hub = connect::open(&global, asking.folder()).await?;
+            hub.with(async |client| ask(asking, client, output).await).await
+        }),
+    }
+}
+
+/// The commands that ask a hub.
+async fn ask(command: Command, client: &Client, output: Output) -> anyhow::Result<()> {
+    match command {
+        Command::Host { command } => commands::host::run(command, client, output).await,
+        Command::Resource { command } => commands::resource::run(command, client, output).await,
+        Command::Event { command } => commands::event::run(command, client, output).await,
+        Command::User { command } => commands::user::run(command, client, output).await,
+        Command::Token { command } => commands::token::run(command, client, output).await,
+        Command::Query(args) => commands::query::run(args, client, output).await,
+        Command::Watch(args) => commands::watch::run(args, client, output).await,
+        Command::Export(args) => commands::export::run(args, client, output).await,
+        Command::Catalogue { kind } => {
+            commands::catalogue::run(kind.as_deref(), Some(client.catalogue().await?), output)
+        }
+        Command::Hub(_) | Command::Demo(_) | Command::Check(_) | Command::Completions { .. } | Command::Man { .. } => {
+            unreachable!("these ask no hub; see run")
+        }
     }
 }
 
 /// One thread is enough for a client.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// A hub uses what cores there are, and writes its log to standard error.
+fn serve(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_env("TOMTE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }

@@ -1,18 +1,17 @@
 //! `tomte export`: history into a file, host by host, with a progress bar.
 
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tomte_api::client::Client;
 use tomte_api::history::{HistoryQuery, Series};
 use tomte_model::Timestamp;
 
 use crate::cli::ExportArgs;
-use crate::output::{Format, Output, tolerate_closed_pipe};
+use crate::output::{Format, Output, progress, tolerate_closed_pipe};
 
 /// How much one request asks for; halved when the hub says it is too much.
 const WINDOW_MILLIS: i64 = 6 * 3_600_000;
@@ -85,16 +84,6 @@ pub(crate) async fn run(args: ExportArgs, client: &Client, output: Output) -> an
         writeln!(terminal, "{points} points of {} hosts in {}", hosts.len(), path.display())?;
     }
     Ok(())
-}
-
-/// Shown on a terminal only; a pipe or a log gets nothing.
-fn progress(length: u64) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:30} {percent:>3} % {elapsed} {msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(length).with_style(style)
 }
 
 /// Where the points go. A file appears under its name only when it is whole.

@@ -1,9 +1,11 @@
 //! One file per command. Each asks the API and prints the answer.
 
 pub(crate) mod catalogue;
+pub(crate) mod check;
 pub(crate) mod event;
 pub(crate) mod export;
 pub(crate) mod host;
+pub(crate) mod hub;
 pub(crate) mod manual;
 pub(crate) mod query;
 pub(crate) mod resource;

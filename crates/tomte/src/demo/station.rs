@@ -1,0 +1,165 @@
+//! One simulated host's agent: the real pipeline and link around made-up
+//! readings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tomte_agent::config::{HubUrl, OutboxConfig};
+use tomte_agent::connect::{Endpoint, HubConnector};
+use tomte_agent::link::{self, LinkOptions};
+use tomte_agent::outbox::Outbox;
+use tomte_agent::pipeline::{Judged, Pipeline, PipelineOptions, Seen};
+use tomte_agent::station::{Command, Station};
+use tomte_link::SettingsResult;
+use tomte_model::{BootId, Catalogue, Clock};
+
+use super::host::{SimulatedHost, Story};
+
+/// A flapping host is connected for so long, then gone for so long.
+const FLAPPING_ON: Duration = Duration::from_secs(150);
+const FLAPPING_OFF: Duration = Duration::from_secs(120);
+/// An offline host is heard of for so long.
+const OFFLINE_AFTER: Duration = Duration::from_secs(20);
+
+/// Reports until cancelled.
+pub(super) async fn run(
+    host: SimulatedHost,
+    hub: HubUrl,
+    token: String,
+    interval: Duration,
+    clock: Arc<dyn Clock>,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
+    let now = clock.now();
+    let epoch = u64::try_from(now.wall.millis()).unwrap_or(1);
+    let pipeline = Pipeline::new(
+        PipelineOptions {
+            host: super::host_id(&host),
+            boot_id: BootId(u128::from(host.number) + 1),
+            catalogue: Arc::new(Catalogue::builtin()),
+            rules: Vec::new(),
+            judged: Judged::default(),
+        },
+        Outbox::new(epoch, OutboxConfig::default(), now),
+    );
+    let station = Station::new(pipeline, clock);
+    let connector = HubConnector::new(Endpoint::new(hub, None, || true)?, token);
+    let options = LinkOptions {
+        name: format!("{}.demo", host.name()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instance: fastrand::u128(..),
+        publishes_mqtt: false,
+        synchronised: || true,
+    };
+    let (commands, asked) = mpsc::channel(8);
+    let connected = connect(host.story, station.clone(), options, connector, commands, cancel.clone());
+    tokio::join!(connected, observe(&host, &station, interval, asked, cancel.clone()));
+    Ok(())
+}
+
+/// Keeps the link up, as the host's story has it.
+async fn connect(
+    story: Story,
+    station: Arc<Station>,
+    options: LinkOptions,
+    connector: HubConnector,
+    commands: mpsc::Sender<Command>,
+    cancel: CancellationToken,
+) {
+    loop {
+        let link = cancel.child_token();
+        let run = link::run(station.clone(), options.clone(), connector.clone(), commands.clone(), link.clone());
+        let up = match story {
+            Story::Calm | Story::Failing => None,
+            Story::Flapping => Some(FLAPPING_ON),
+            Story::Offline => Some(OFFLINE_AFTER),
+        };
+        let Some(up) = up else { return run.await };
+        // Dropping the connection mid-air is what a pulled cable looks like.
+        let _ = tokio::time::timeout(up, run).await;
+        if story == Story::Offline {
+            return cancel.cancelled().await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(FLAPPING_OFF) => {}
+            () = cancel.cancelled() => return,
+        }
+    }
+}
+
+/// Looks every interval, faster while somebody watches, at once when asked.
+async fn observe(
+    host: &SimulatedHost,
+    station: &Station,
+    interval: Duration,
+    mut asked: mpsc::Receiver<Command>,
+    cancel: CancellationToken,
+) {
+    let mut pace = interval;
+    let mut lease = Instant::now();
+    // Hosts do not look all at the same moment.
+    let mut next = Instant::now() + interval.mul_f64(fastrand::f64().min(0.3));
+    let mut slow_due = 0_u64;
+    let mut tick = tokio::time::interval_at(next, pace);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = tick.tick() => {
+                let now = station.clock().now();
+                let all = now.boot_millis >= slow_due;
+                if all {
+                    slow_due = now.boot_millis + 60_000;
+                }
+                look(host, station, pace, all);
+                if pace != interval && Instant::now() >= lease {
+                    pace = interval;
+                    tick = tokio::time::interval(pace);
+                    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                    tick.reset();
+                }
+            }
+            command = asked.recv() => match command {
+                None => return cancel.cancelled().await,
+                Some(Command::Live { interval_millis, lease_millis }) => {
+                    lease = Instant::now() + Duration::from_millis(lease_millis.into());
+                    let wanted = Duration::from_millis(u64::from(interval_millis).max(500)).min(interval);
+                    if wanted != pace {
+                        pace = wanted;
+                        next = Instant::now() + pace;
+                        tick = tokio::time::interval_at(next, pace);
+                        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                    }
+                }
+                Some(Command::Refresh { .. }) => look(host, station, pace, true),
+                Some(Command::Settings { push, answer }) => {
+                    let refused = push
+                        .values
+                        .into_iter()
+                        .map(|(key, _)| (key, "a simulated host has no settings".to_owned()))
+                        .collect();
+                    // The link may have gone meanwhile; then nobody wants to know.
+                    let _ = answer.send(SettingsResult { revision: push.revision, refused });
+                }
+            }
+        }
+    }
+}
+
+/// What is looked at each time; the rest once a minute.
+const FAST: &[&str] = &["cpu", "load", "memory", "pressure", "disk", "interface", "sensor"];
+
+fn look(host: &SimulatedHost, station: &Station, pace: Duration, all: bool) {
+    let moment = station.clock().now();
+    for (collector, scopes) in host.observe(moment) {
+        let fast = FAST.contains(&collector);
+        if !fast && !all {
+            continue;
+        }
+        let interval = if fast { pace } else { Duration::from_secs(60) };
+        station.submit(Seen { collector: collector.into(), interval, moment, clock_synchronised: true, scopes });
+    }
+}

@@ -1,0 +1,221 @@
+//! Real processes for the end-to-end tests: the hub and agents as users start
+//! them, in a folder of their own, on ports that the system chooses.
+//!
+//! Nothing here sleeps: a test waits for a line of output, for the end of a
+//! process, or for a message of the live stream, with a generous limit after
+//! which it fails.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// After this, something that should have happened will not.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// The `tomte` binary of this build.
+pub fn tomte() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tomte"));
+    without_surroundings(&mut command);
+    command
+}
+
+/// The `tomte-agent` binary of this build. Cargo builds only the binaries of
+/// the package under test, so it is asked for the other one, once.
+pub fn agent() -> Command {
+    static AGENT: OnceLock<PathBuf> = OnceLock::new();
+    let binary = AGENT.get_or_init(|| {
+        let tomte = Path::new(env!("CARGO_BIN_EXE_tomte"));
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--package", "tomte-agent", "--bin", "tomte-agent"]);
+        if tomte.parent().is_some_and(|folder| folder.ends_with("release")) {
+            build.arg("--release");
+        }
+        let status = build.status().expect("cargo runs");
+        assert!(status.success(), "tomte-agent does not build");
+        tomte.with_file_name("tomte-agent")
+    });
+    let mut command = Command::new(binary);
+    without_surroundings(&mut command);
+    command
+}
+
+/// What the developer's own shell has set must not change a test.
+fn without_surroundings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TOMTE") {
+            command.env_remove(name);
+        }
+    }
+    command.env_remove("RUST_LOG").env("NO_COLOR", "1");
+}
+
+/// A process that is killed when the test is done with it, and its output.
+pub struct Process {
+    pub child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Process {
+    /// Starts it; standard output and error are read as one.
+    pub fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the process starts");
+        let (sender, lines) = channel();
+        let out = BufReader::new(child.stdout.take().expect("piped"));
+        let err = BufReader::new(child.stderr.take().expect("piped"));
+        let to = sender.clone();
+        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
+        std::thread::spawn(move || err.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { child, lines, seen: Vec::new() }
+    }
+
+    /// The first line from now on in which `find` finds something.
+    pub fn wait_for<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+        let end = Instant::now() + LIMIT;
+        loop {
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    let found = find(&line);
+                    self.seen.push(line);
+                    if let Some(found) = found {
+                        return found;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("no {what} in time; said so far:\n{}", self.seen.join("\n")),
+                Err(RecvTimeoutError::Disconnected) => panic!("ended without {what}:\n{}", self.seen.join("\n")),
+            }
+        }
+    }
+
+    /// Everything it said that was not waited for, until it ends.
+    pub fn rest(&mut self) -> Vec<String> {
+        let end = Instant::now() + LIMIT;
+        while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            self.seen.push(line);
+        }
+        std::mem::take(&mut self.seen)
+    }
+
+    /// Kills it as a power cut would.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub fn stop(&mut self) -> std::process::ExitStatus {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it can be asked");
+        self.child.wait().expect("it ends")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A hub in a folder of its own.
+pub struct Hub {
+    pub process: Process,
+    pub folder: PathBuf,
+    pub url: String,
+    extra: Vec<String>,
+    _temporary: Option<TempDir>,
+}
+
+impl Hub {
+    /// A hub on loopback.
+    pub fn start() -> Self {
+        Self::with(&["--listen", "127.0.0.1:0"])
+    }
+
+    /// A hub with these arguments.
+    pub fn with(arguments: &[&str]) -> Self {
+        let temporary = TempDir::new().expect("a temporary folder");
+        let folder = temporary.path().join("hub");
+        let extra = arguments.iter().map(|a| (*a).to_owned()).collect();
+        let (process, url) = Self::run(&folder, &extra);
+        Self { process, folder, url, extra, _temporary: Some(temporary) }
+    }
+
+    fn run(folder: &Path, arguments: &Vec<String>) -> (Process, String) {
+        let mut command = tomte();
+        command.arg("hub").arg("--data").arg(folder).args(arguments);
+        let mut process = Process::start(command);
+        let url = process.wait_for("address", |line| {
+            line.strip_prefix("Listening on ").and_then(|rest| rest.split_whitespace().next()).map(str::to_owned)
+        });
+        (process, url)
+    }
+
+    /// Kills it, and starts it again on the same port and folder.
+    pub fn kill_and_restart(&mut self) {
+        self.process.kill();
+        self.restart();
+    }
+
+    /// Starts it again on the same port and folder.
+    pub fn restart(&mut self) {
+        let address = self.url.rsplit_once("//").expect("a URL").1.trim_end_matches('/').to_owned();
+        for argument in &mut self.extra {
+            if argument.ends_with(":0") {
+                *argument = argument.replace(":0", &address[address.rfind(':').expect("a port")..]);
+            }
+        }
+        (self.process, self.url) = Self::run(&self.folder, &self.extra);
+    }
+
+    /// Runs `tomte` against it through its folder; the output on success.
+    pub fn tomte(&self, arguments: &[&str]) -> String {
+        let output = self.try_tomte(arguments);
+        assert!(
+            output.status.success(),
+            "tomte {arguments:?} failed: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Runs `tomte` against it through its folder.
+    pub fn try_tomte(&self, arguments: &[&str]) -> Output {
+        tomte().args(arguments).arg("--data").arg(&self.folder).output().expect("tomte runs")
+    }
+
+    /// As [`Self::tomte`], parsed.
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let mut arguments = arguments.to_vec();
+        arguments.push("--json");
+        serde_json::from_str(&self.tomte(&arguments)).expect("JSON")
+    }
+
+    /// Enrols an agent under a name; its configuration file.
+    pub fn enrol(&self, name: &str, folder: &Path) -> PathBuf {
+        let code = self.tomte(&["host", "add", name, "--code-only"]);
+        let config = folder.join(format!("{name}.toml"));
+        let output = agent()
+            .args(["enroll", &self.url, "--code", code.trim(), "--config"])
+            .arg(&config)
+            .output()
+            .expect("tomte-agent runs");
+        assert!(output.status.success(), "enroll failed: {}", String::from_utf8_lossy(&output.stderr));
+        config
+    }
+}
+
+/// An agent that runs with that file.
+pub fn run_agent(config: &Path) -> Process {
+    let mut command = agent();
+    command.args(["run", "--config"]).arg(config);
+    Process::start(command)
+}
