@@ -3,8 +3,8 @@
 //!
 //! Every reader takes a [`Root`], so that a copied tree can stand for a host,
 //! and every parser is a pure function beside its read. Nothing here is async
-//! and nothing judges: a [`Collector`] turns one source into scopes, the agent
-//! does the rest. Start at [`COLLECTORS`], the one list that drives the
+//! and no number is judged: a [`Collector`] turns one source into scopes, the
+//! agent does the rest. Start at [`COLLECTORS`], the one list that drives the
 //! agent's schedule, its configuration, `doctor` and the documentation; to add
 //! a collector, write a module with a `make` function and add its line there.
 
