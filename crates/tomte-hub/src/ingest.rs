@@ -56,25 +56,21 @@ impl Hub {
         let host = host.ok_or(Refusal::NoSuchHost)?;
         let now = self.clock.now();
         let placed = agent.lock().clock.place(report.boot_id, report.moment, report.clock_synchronised, now);
-        let changes = {
-            let mut state = host.lock();
-            if state.removed {
-                return Err(Refusal::NoSuchHost);
-            }
-            let changes = if placed.quarantined {
-                Changes { outdated: true, ..Changes::default() }
-            } else {
-                apply(&mut state.latest, agent, &report, placed.at)
-            };
-            state.unsaved |= !changes.outdated;
-            changes
-        };
+        // The lock is held until the report is on its way: so the reports of a
+        // host are written in the order they were applied, and none slips in
+        // behind the removal of its host.
+        let mut state = host.lock();
+        if state.removed {
+            return Err(Refusal::NoSuchHost);
+        }
         if placed.quarantined {
             self.quarantined(&host, &report);
-        }
-        if !changes.outdated {
-            let Changes { updated, removed, .. } = changes;
-            self.bus.tell(Change::Resources { host: host.id, updated, removed });
+        } else {
+            let Changes { updated, removed, outdated } = apply(&mut state.latest, agent, &report, placed.at);
+            if !outdated {
+                state.unsaved = true;
+                self.bus.tell(Change::Resources { host: host.id, updated, removed });
+            }
         }
         self.events.push(report.events.iter().map(|event| NewEvent {
             host: Some(host.id),
@@ -88,10 +84,10 @@ impl Hub {
             received_at: now.wall,
             quarantined: placed.quarantined,
         };
-        let hub = Arc::clone(self);
+        let (hub, written_for) = (Arc::clone(self), Arc::clone(&host));
         let written = Box::new(move |result: Result<Receipt, _>| {
             match &result {
-                Ok(receipt) => hub.written(&host, *receipt),
+                Ok(receipt) => hub.written(&written_for, *receipt),
                 Err(_) => hub.counters.reports_failed.one(),
             }
             done(result);

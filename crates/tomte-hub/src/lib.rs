@@ -32,6 +32,8 @@ mod serve;
 mod skew;
 pub mod sources;
 pub mod view;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use access::{Actor, Admin, Caller, Operator, Peer, Viewer};

@@ -47,6 +47,16 @@ impl Hub {
         // that it never refuses one.
         let queue = options.queue * 3 / 4;
         let store = Store::open(&resolved.config.data, options)?;
+        Self::open_on(store, queue, resolved, clock)
+    }
+
+    /// As [`Self::open`], on a store that is open already.
+    pub(crate) fn open_on(
+        store: Store,
+        queue: usize,
+        resolved: Resolved,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, StartError> {
         let identity = Identity::open(&resolved.config.data)?;
         if identity.is_fresh() {
             tracing::info!("made the hub's identity; agents that knew another one must be enrolled again");

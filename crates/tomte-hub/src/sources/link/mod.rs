@@ -9,4 +9,5 @@ mod session;
 mod socket;
 
 pub(crate) use registry::{Command, Links};
+pub(crate) use session::serve;
 pub(crate) use socket::{Guesser, router};
