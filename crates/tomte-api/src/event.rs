@@ -10,8 +10,7 @@ use tomte_model::{EventId, HostId, Severity, Timestamp};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
     /// The hub's receipt number; grows by the order of arrival. Follow the
-    /// events with `after` and the greatest number seen. 0 in live messages,
-    /// which do not wait for the receipt, and at an agent's socket.
+    /// events with `after` and the greatest number seen. 0 at an agent's socket.
     pub receipt: u64,
     /// Made by the source, so that the same event told twice is one.
     pub id: EventId,

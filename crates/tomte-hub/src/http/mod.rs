@@ -1,12 +1,73 @@
-//! The API over HTTP.
+//! The API over HTTP: routes, who may use them, and what an error looks like.
+//!
+//! [`routes`] is the one list of routes: the router, the OpenAPI document and
+//! the test that walks them all come from it. [`gate`] stands before every
+//! route and lets nobody in whose right the list does not name; a handler then
+//! takes the right itself as an argument ([`rights`]), because the hub asks for
+//! it. Handlers translate and no more: what they tell is the hub's, what they
+//! say it in is `tomte-api`'s.
+//!
+//! `/link` is not here: the link's own source serves it.
+
+mod accounts;
+mod audit;
+mod auth;
+mod enrolment;
+mod events;
+mod extract;
+mod gate;
+mod history;
+mod hosts;
+mod live;
+mod metrics;
+mod openapi;
+mod password;
+mod problem;
+mod resources;
+mod rights;
+mod routes;
+mod session;
+mod setup;
+mod source;
+mod system;
+#[cfg(test)]
+mod tests;
+mod time;
+mod ui;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
+use tower_http::compression::CompressionLayer;
 
 use crate::Hub;
 
+pub use openapi::openapi;
+pub use setup::sign_in_link;
+
+use auth::Auth;
+use routes::Access;
+
+/// What every handler shares.
+pub(crate) struct Shared {
+    hub: Arc<Hub>,
+    auth: Auth,
+    live: live::Limits,
+    access: routes::AccessTable,
+}
+
+/// What every handler shares, shared.
+type App = Arc<Shared>;
+
 /// Every route but `/link`.
-pub fn router(_hub: Arc<Hub>) -> Router {
-    Router::new()
+pub fn router(hub: Arc<Hub>) -> Router {
+    let app =
+        Arc::new(Shared { auth: Auth::default(), live: live::Limits::default(), access: routes::access_table(), hub });
+    routes::build()
+        .fallback(ui::fallback)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn_with_state(Arc::clone(&app), gate::pass))
+        .layer(CompressionLayer::new())
+        .with_state(app)
 }

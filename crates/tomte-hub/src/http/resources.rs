@@ -1,0 +1,225 @@
+//! Resources: of one host, across hosts, and their latest readings.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use tomte_api::Page;
+use tomte_api::resource::{LatestRow, Resource};
+use tomte_model::latest::ResourceState;
+use tomte_model::{HostId, ResourceKey, Status, Timestamp, Value};
+
+use super::App;
+use super::extract::{Names, OfHost, Params};
+use super::problem::Failure;
+use crate::access::{Operator, Viewer};
+
+/// Which resources are wanted.
+struct Filter {
+    kinds: Vec<String>,
+    statuses: Vec<Status>,
+    /// Lower-case.
+    text: Option<String>,
+}
+
+impl Filter {
+    fn from(params: &Params) -> Result<Self, Failure> {
+        let statuses = params.all("status").map(|text| {
+            Status::ALL
+                .into_iter()
+                .find(|status| status.as_str() == text)
+                .ok_or_else(|| Failure::parameter("status", "ok, unknown, warning or critical"))
+        });
+        Ok(Self {
+            kinds: params.all("kind").map(str::to_owned).collect(),
+            statuses: statuses.collect::<Result<_, _>>()?,
+            text: params.one("q")?.map(str::to_lowercase),
+        })
+    }
+
+    fn takes(&self, host: &str, key: &ResourceKey, state: &ResourceState, now: Timestamp) -> bool {
+        if !self.kinds.is_empty() && !self.kinds.iter().any(|kind| *kind == key.kind) {
+            return false;
+        }
+        if self.statuses.is_empty() && self.text.is_none() {
+            return true;
+        }
+        let assessment = state.assessment(now);
+        if !self.statuses.is_empty() && !assessment.as_ref().is_some_and(|a| self.statuses.contains(&a.status)) {
+            return false;
+        }
+        let Some(text) = &self.text else { return true };
+        let has = |in_text: &str| in_text.to_lowercase().contains(text);
+        has(host)
+            || has(&key.to_string())
+            || assessment.is_some_and(|a| has(&a.reason))
+            || state.attributes().any(|(_, value)| matches!(value, Value::Text(value) if has(value)))
+    }
+}
+
+/// Where a page ended: the last host and resource on it.
+struct Cursor {
+    host: String,
+    key: ResourceKey,
+}
+
+impl Cursor {
+    fn from(params: &Params) -> Result<Option<Self>, Failure> {
+        let Some(text) = params.one("cursor")? else { return Ok(None) };
+        let parts = text.split_once('/').and_then(|(host, key)| Some((host.to_owned(), key.parse().ok()?)));
+        let (host, key) =
+            parts.ok_or_else(|| Failure::parameter("cursor", "it is not what a page before gave as next"))?;
+        Ok(Some(Self { host, key }))
+    }
+}
+
+/// Walks the wanted resources of hosts in order, from the cursor on, and makes
+/// a page of what `make` makes of each.
+fn page<T>(
+    app: &App,
+    hosts: &[(HostId, String)],
+    params: &Params,
+    make: impl Fn(&str, HostId, &ResourceKey, &ResourceState, Timestamp) -> Option<T>,
+) -> Result<Page<T>, Failure> {
+    let (filter, cursor, limit) = (Filter::from(params)?, Cursor::from(params)?, params.limit()?);
+    let now = app.hub.now();
+    let mut items = Vec::new();
+    let mut last = None;
+    for (id, host) in hosts {
+        let after = match &cursor {
+            Some(cursor) if *host < cursor.host => continue,
+            Some(cursor) if *host == cursor.host => Some(&cursor.key),
+            _ => None,
+        };
+        let full = app.hub.with_latest(*id, |_, latest| {
+            for (key, state) in latest.resources() {
+                if after.is_some_and(|after| key <= after) || !filter.takes(host, key, state, now) {
+                    continue;
+                }
+                let Some(item) = make(host, *id, key, state, now) else { continue };
+                if items.len() == limit {
+                    return true;
+                }
+                items.push(item);
+                last = Some(format!("{host}/{key}"));
+            }
+            false
+        });
+        if full == Some(true) {
+            return Ok(Page { items, next: last });
+        }
+    }
+    Ok(Page::whole(items))
+}
+
+/// The hosts that the query names, or all; by name.
+fn hosts(app: &App, params: &Params) -> Result<Vec<(HostId, String)>, Failure> {
+    let mut hosts: Vec<_> = app.hub.host_names().into_iter().map(|(id, name)| (id, String::from(name))).collect();
+    hosts.sort_by(|a, b| a.1.cmp(&b.1));
+    let mut named = Vec::new();
+    for name in params.all("host") {
+        named.push(app.hub.find_host(name).ok_or_else(|| Failure::no_such_host(name))?);
+    }
+    if !named.is_empty() {
+        hosts.retain(|(id, _)| named.contains(id));
+    }
+    Ok(hosts)
+}
+
+/// The resources of a host, with their lists.
+#[utoipa::path(get, path = "/api/v1/hosts/{host}/resources", tag = "resources",
+    params(
+        ("host" = String, Path, description = "Name, alias or id"),
+        ("kind" = Option<Vec<String>>, Query, description = "Of these kinds"),
+        ("status" = Option<Vec<String>>, Query, description = "That stand so: ok, unknown, warning, critical"),
+        ("q" = Option<String>, Query, description = "With this text in name, reason or an attribute"),
+        ("limit" = Option<u32>, Query, description = "How many at most; 1,000 when absent"),
+        ("cursor" = Option<String>, Query, description = "Where the page before ended"),
+    ),
+    responses((status = 200, body = Page<Resource>)))]
+pub(crate) async fn of_host(
+    _: Viewer,
+    of: OfHost,
+    params: Params,
+    State(app): State<App>,
+) -> Result<Json<Page<Resource>>, Failure> {
+    params.only(&["kind", "status", "q", "limit", "cursor"])?;
+    let name = app.hub.with_latest(of.id, |name, _| name.to_string()).unwrap_or_default();
+    let make = |host: &str, id, key: &_, state: &_, now| Some(Resource::of(host, id, key, state, now));
+    page(&app, &[(of.id, name)], &params, make).map(Json)
+}
+
+/// Resources across hosts, without their lists.
+#[utoipa::path(get, path = "/api/v1/resources", tag = "resources",
+    params(
+        ("host" = Option<Vec<String>>, Query, description = "Of these hosts: name, alias or id"),
+        ("kind" = Option<Vec<String>>, Query, description = "Of these kinds"),
+        ("status" = Option<Vec<String>>, Query, description = "That stand so: ok, unknown, warning, critical"),
+        ("q" = Option<String>, Query, description = "With this text in the host's or their name, reason or an attribute"),
+        ("limit" = Option<u32>, Query, description = "How many at most; 1,000 when absent"),
+        ("cursor" = Option<String>, Query, description = "Where the page before ended"),
+    ),
+    responses((status = 200, body = Page<Resource>)))]
+pub(crate) async fn across(_: Viewer, params: Params, State(app): State<App>) -> Result<Json<Page<Resource>>, Failure> {
+    params.only(&["host", "kind", "status", "q", "limit", "cursor"])?;
+    let make = |host: &str, id, key: &_, state: &_, now| {
+        Some(Resource { tables: BTreeMap::new(), ..Resource::of(host, id, key, state, now) })
+    };
+    page(&app, &hosts(&app, &params)?, &params, make).map(Json)
+}
+
+/// The latest readings, one row per resource, across hosts.
+#[utoipa::path(get, path = "/api/v1/latest", tag = "resources",
+    params(
+        ("host" = Option<Vec<String>>, Query, description = "Of these hosts: name, alias or id"),
+        ("kind" = Option<Vec<String>>, Query, description = "Of these kinds"),
+        ("field" = Option<Vec<String>>, Query, description = "These fields; rows without any of them are left out"),
+        ("status" = Option<Vec<String>>, Query, description = "That stand so: ok, unknown, warning, critical"),
+        ("q" = Option<String>, Query, description = "With this text in the host's or their name, reason or an attribute"),
+        ("limit" = Option<u32>, Query, description = "How many at most; 1,000 when absent"),
+        ("cursor" = Option<String>, Query, description = "Where the page before ended"),
+    ),
+    responses((status = 200, body = Page<LatestRow>)))]
+pub(crate) async fn latest(
+    _: Viewer,
+    params: Params,
+    State(app): State<App>,
+) -> Result<Json<Page<LatestRow>>, Failure> {
+    params.only(&["host", "kind", "field", "status", "q", "limit", "cursor"])?;
+    let fields: Vec<&str> = params.all("field").collect();
+    let make = |host: &str, host_id, key: &ResourceKey, state: &ResourceState, now| {
+        let wanted = |name: &str| fields.is_empty() || fields.contains(&name);
+        let readings: BTreeMap<String, f64> =
+            state.readings().filter(|(name, _)| wanted(name)).map(|(name, value)| (name.to_string(), value)).collect();
+        (fields.is_empty() || !readings.is_empty()).then(|| LatestRow {
+            host: host.to_owned(),
+            host_id,
+            kind: key.kind.to_string(),
+            name: key.name.clone(),
+            status: state.assessment(now).map(|a| a.status),
+            stale: state.stale(now),
+            at: state.at(),
+            readings,
+        })
+    };
+    page(&app, &hosts(&app, &params)?, &params, make).map(Json)
+}
+
+/// Removes a resource by hand. It comes back if a collector still sees it.
+#[utoipa::path(delete, path = "/api/v1/hosts/{host}/resources/{kind}/{name}", tag = "resources",
+    params(
+        ("host" = String, Path, description = "Name, alias or id"),
+        ("kind" = String, Path, description = "The kind"),
+        ("name" = String, Path, description = "The name; its slashes percent-encoded"),
+    ),
+    responses((status = 204)))]
+pub(crate) async fn forget(
+    by: Operator,
+    of: OfHost,
+    Names((_, kind, name)): Names<(String, String, String)>,
+    State(app): State<App>,
+) -> Result<StatusCode, Failure> {
+    app.hub.forget_resource(&by, of.id, &ResourceKey::new(kind, name)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
