@@ -50,9 +50,10 @@ web: ## Build the browser UI
 	@if [ -f web/package.json ]; then cd web && npm ci && npm run build; \
 	else echo "There is no browser UI yet: the hub serves a page that says so."; fi
 
-bench: ## Measure, beside the peers' figures
+bench: ## Measure, beside the peers' figures; BENCH="--quick" or BENCH="ingest" for less
 	scripts/test-setup.sh bench
-	cargo bench --workspace --locked
+	$(MAKE) --no-print-directory dist musl
+	cargo run --release --locked --package tomte-bench -- $(BENCH)
 
 fuzz: ## Fuzz every decoder of outside input, FUZZ_SECONDS each (cargo-fuzz, nightly)
 	@scripts/fuzz.sh $(or $(FUZZ_SECONDS),60)

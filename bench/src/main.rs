@@ -1,0 +1,142 @@
+//! Measures the real programs, as they are shipped, and prints each figure
+//! beside its target and the peers' figures.
+//!
+//! It changes nothing but a folder of its own, talks to loopback only, and ends
+//! everything it starts. Nothing here is a test: figures depend on the machine.
+//! `docs/benchmarks.md` tells what each figure means and what was found. Start
+//! at [`run`]; a module per figure: [`agent`], [`latency`], [`ingest`].
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
+
+mod agent;
+mod exporter;
+mod fleet;
+mod hub;
+mod ingest;
+mod latency;
+mod machine;
+mod process;
+mod proxy;
+mod table;
+mod workload;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, ValueEnum};
+
+use hub::Programs;
+use table::{Figure, render};
+
+/// Measure the programs of this repository, beside their peers
+#[derive(Debug, Parser)]
+struct Options {
+    /// What to measure; everything when nothing is said
+    what: Vec<What>,
+    /// A few seconds of each, to see that it works; the figures mean little
+    #[arg(long)]
+    quick: bool,
+    /// Where data is kept meanwhile; on a disk, or what is written is not counted
+    #[arg(long, value_name = "FOLDER", default_value = "target/bench")]
+    work: PathBuf,
+    /// The hub
+    #[arg(long, value_name = "PROGRAM", default_value = "target/dist/tomte")]
+    hub: PathBuf,
+    /// The agent
+    #[arg(long, value_name = "PROGRAM", default_value = "target/dist/tomte-agent")]
+    agent: PathBuf,
+    /// The agent as one static binary
+    #[arg(long, value_name = "PROGRAM", default_value = "target/x86_64-unknown-linux-musl/dist/tomte-agent")]
+    static_agent: PathBuf,
+    /// The agent's peer
+    #[arg(long, value_name = "PROGRAM", default_value = "prometheus-node-exporter")]
+    node_exporter: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Memory, processor time and bytes of the agent
+    Agent,
+    /// From collecting to seeing
+    Latency,
+    /// What reports cost the hub
+    Ingest,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    // One thread, so that the other processors are left to what is measured.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
+    runtime.block_on(run(options))
+}
+
+async fn run(options: Options) -> Result<()> {
+    let wanted = |what| options.what.is_empty() || options.what.contains(&what);
+    let programs = programs(&options)?;
+    println!("{}", machine::describe());
+    println!("load before: {}{}", machine::load(), if options.quick { "; QUICK, the figures mean little" } else { "" });
+    let work = std::path::absolute(&options.work).context("the folder for data")?;
+    let mut figures: Vec<Figure> = Vec::new();
+    if wanted(What::Agent) {
+        figures.extend(agent::run(&programs, &work, &agent_size(options.quick)).await.context("measuring the agent")?);
+    }
+    if wanted(What::Latency) {
+        let size = latency_size(options.quick);
+        figures.extend(latency::run(&programs, &work, &size).await.context("measuring latency")?);
+    }
+    if wanted(What::Ingest) {
+        let size = ingest_size(options.quick);
+        figures.extend(ingest::run(&programs, &work, &size).await.context("measuring ingest")?);
+    }
+    println!("load after: {}", machine::load());
+    println!("\n{}", render(&figures));
+    println!(
+        "\nMB are 1,000,000 bytes. \"recorded\": measured on another day, see docs/benchmarks.md; all else in this run."
+    );
+    Ok(())
+}
+
+fn programs(options: &Options) -> Result<Programs> {
+    for program in [&options.hub, &options.agent, &options.static_agent] {
+        if !program.exists() {
+            bail!("{} is missing: run `make bench`, which builds it", program.display());
+        }
+    }
+    Ok(Programs {
+        hub: std::path::absolute(&options.hub).context("the hub's path")?,
+        agent: std::path::absolute(&options.agent).context("the agent's path")?,
+        static_agent: std::path::absolute(&options.static_agent).context("the static agent's path")?,
+        node_exporter: options.node_exporter.clone(),
+    })
+}
+
+fn agent_size(quick: bool) -> agent::Size {
+    let seconds = Duration::from_secs;
+    if quick {
+        let pace = Duration::from_millis(50);
+        agent::Size { rounds: 100, pace, own_pace_for: seconds(10), rounds_of_each: 20 }
+    } else {
+        let pace = Duration::from_millis(50);
+        agent::Size { rounds: 8_640, pace, own_pace_for: seconds(180), rounds_of_each: 300 }
+    }
+}
+
+fn latency_size(quick: bool) -> latency::Size {
+    let seconds = Duration::from_secs;
+    if quick {
+        latency::Size { watched: 4, rounds: 4, others: 10, real_for: seconds(10) }
+    } else {
+        latency::Size { watched: 40, rounds: 60, others: 100, real_for: seconds(180) }
+    }
+}
+
+fn ingest_size(quick: bool) -> ingest::Size {
+    let seconds = Duration::from_secs;
+    if quick {
+        let fleets = vec![10, 50];
+        ingest::Size { fleets, reports: 2_000, paced_for: seconds(4), pace: seconds(2) }
+    } else {
+        let fleets = vec![10, 25, 100, 1_000];
+        ingest::Size { fleets, reports: 60_000, paced_for: seconds(60), pace: seconds(10) }
+    }
+}
