@@ -54,7 +54,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "tomte",
-        may_know: &["tomte-model", "tomte-api", "tomte-hub", "tomte-agent", "tomte-link"],
+        may_know: &["tomte-model", "tomte-collect", "tomte-link", "tomte-api", "tomte-agent", "tomte-hub"],
         never: &[DATABASE, SERVER],
     },
 ];
