@@ -237,13 +237,13 @@ impl Fleet {
         self.write().tokens.insert(token.hash, token);
     }
 
-    /// Notes the first use of a token: from now on the others of its host are void.
+    /// Notes the first use of a token: from now on the older ones of its host are void.
     pub(crate) fn token_used(&self, hash: &SecretHash, now: Timestamp) {
         let mut inner = self.write();
         let Some(token) = inner.tokens.get_mut(hash) else { return };
         token.first_used_at.get_or_insert(now);
-        let host = token.host;
-        inner.tokens.retain(|other, token| token.host != host || other == hash);
+        let (host, created_at) = (token.host, token.created_at);
+        inner.tokens.retain(|_, token| token.host != host || token.created_at >= created_at);
     }
 
     /// Forgets all tokens of a host.
@@ -286,11 +286,12 @@ mod tests {
     }
 
     fn token(host: HostId, number: u8) -> HostToken {
+        let created_at = Timestamp::from_millis(number.into());
         HostToken {
             hash: [number; 32],
             host,
             prefix: String::new(),
-            created_at: Timestamp::default(),
+            created_at,
             first_used_at: None,
             revoked_at: None,
         }

@@ -372,7 +372,7 @@ pub trait StateStore: Send + Sync {
     /// # Errors
     /// When the database cannot be read.
     fn host_tokens(&self) -> Result<Vec<HostToken>, StoreError>;
-    /// Notes the first use of a token, and revokes the host's other tokens.
+    /// Notes the first use of a token, and revokes the host's older tokens.
     /// Returns the token as it is now, `None` when it is unknown or revoked.
     ///
     /// # Errors

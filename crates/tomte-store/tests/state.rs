@@ -21,7 +21,7 @@ fn token(number: u8, of: u128) -> HostToken {
         hash: [number; 32],
         host: host(of),
         prefix: format!("tok{number}"),
-        created_at: at(0),
+        created_at: at(i64::from(number)),
         first_used_at: None,
         revoked_at: None,
     }
@@ -116,7 +116,11 @@ fn a_rotated_token_holds_until_the_new_one_is_first_used() {
             state.add_host_token(&token(number, of)).unwrap();
         }
         let uses = |number: u8, second| state.use_host_token(&[number; 32], at(second)).unwrap();
-        // Two tokens of one host were never used yet: the old one first.
+        // An old token that is used for the first time ends no newer one.
+        state.add_host_token(&token(6, 2)).unwrap();
+        assert!(uses(3, 1).is_some());
+        assert!(uses(6, 1).is_some(), "it was not used up by the old one");
+        assert_eq!(uses(3, 1), None);
         state.revoke_host_tokens(host(1), at(1)).unwrap();
         assert_eq!(uses(1, 2), None);
         state.add_host_token(&token(4, 1)).unwrap();
@@ -126,11 +130,11 @@ fn a_rotated_token_holds_until_the_new_one_is_first_used() {
         assert!(uses(4, 5).is_some(), "the new one is not in use yet");
         assert!(uses(5, 6).is_some());
         assert_eq!(uses(4, 7), None, "now it is");
-        assert!(uses(3, 8).is_some(), "other hosts' tokens are not touched");
+        assert!(uses(6, 8).is_some(), "other hosts' tokens are not touched");
         assert_eq!(uses(99, 9), None);
         state.maintain(at(6 + 24 * 3600), at(0)).unwrap();
         let left: Vec<u8> = state.host_tokens().unwrap().iter().map(|token| token.hash[0]).collect();
-        assert_eq!(left, [5, 3], "void ones go a day later");
+        assert_eq!(left, [5, 6], "void ones go a day later");
     });
 }
 

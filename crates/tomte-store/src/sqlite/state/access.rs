@@ -59,8 +59,8 @@ pub(super) fn use_host_token(
         token.first_used_at = Some(now);
         tx.execute("UPDATE host_token SET first_used_at = ?2 WHERE hash = ?1", (hash, now.millis()))?;
         tx.execute(
-            "UPDATE host_token SET revoked_at = ?3 WHERE host = ?1 AND hash <> ?2 AND revoked_at IS NULL",
-            (token.host.to_bytes(), hash, now.millis()),
+            "UPDATE host_token SET revoked_at = ?3 WHERE host = ?1 AND created_at < ?2 AND revoked_at IS NULL",
+            (token.host.to_bytes(), token.created_at.millis(), now.millis()),
         )?;
     }
     Ok(Some(token))
