@@ -149,6 +149,13 @@ impl Identity {
         self.pin
     }
 
+    /// The certificate that the key signed for itself: the authority behind
+    /// every leaf.
+    #[must_use]
+    pub fn authority(&self) -> &CertificateDer<'static> {
+        &self.authority
+    }
+
     /// Whether the key was just made.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
