@@ -158,7 +158,10 @@ impl Client {
     async fn exchange(&self, method: Method, target: &str, body: Bytes) -> Result<(StatusCode, Bytes), ClientError> {
         // A kept connection may have been closed by the other side meanwhile;
         // then, and only then, the request was not seen and is sent again.
-        if let Some(mut kept) = self.kept.lock().await.take() {
+        // Taken out in a statement of its own: a guard in the condition would
+        // be held until the connection is to be put back.
+        let kept = self.kept.lock().await.take();
+        if let Some(mut kept) = kept {
             match kept.send(self.request(&method, target, body.clone())?).await {
                 Ok(response) => return self.finish(kept, response).await,
                 Err(error) if error.is_canceled() || (method == Method::GET && !error.is_parse()) => {}
@@ -230,5 +233,35 @@ impl Client {
             None => "no token was given: set TOMTE_TOKEN or use --token-file".to_owned(),
         };
         ClientError::Unauthorised { endpoint: self.endpoint.to_string(), advice, problem: Box::new(problem) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_next_request_takes_the_connection_that_was_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("hub.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = [0; 4096];
+            for _ in 0..2 {
+                assert!(stream.read(&mut buffer).await.unwrap() > 0, "closed instead of kept");
+                let answer = "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"status\":\"ok\"}";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let client = Client::unix(socket);
+        for _ in 0..2 {
+            client.health().await.unwrap();
+        }
+        server.await.unwrap();
     }
 }

@@ -48,11 +48,8 @@ pub(super) async fn run(
     let station = Station::new(pipeline, clock);
     let connector = HubConnector::new(Endpoint::new(hub, None, || true)?, token);
     let options = LinkOptions {
-        name: format!("{}.demo", host.name()),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        instance: fastrand::u128(..),
-        publishes_mqtt: false,
         synchronised: || true,
+        ..LinkOptions::new(format!("{}.demo", host.name()), fastrand::u128(..))
     };
     let (commands, asked) = mpsc::channel(8);
     let connected = connect(host.story, station.clone(), options, connector, commands, cancel.clone());
