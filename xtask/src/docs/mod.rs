@@ -4,6 +4,7 @@
 
 mod catalogue;
 mod collectors;
+mod command_line;
 mod markdown;
 mod settings;
 
@@ -26,6 +27,8 @@ const PAGES: &[Page] = &[
     Page { path: "docs/reference/collectors.md", make: |_| Ok(collectors::page()) },
     Page { path: "docs/reference/agent-config.md", make: settings::agent },
     Page { path: "docs/reference/hub-config.md", make: settings::hub },
+    Page { path: "docs/reference/cli.md", make: |_| Ok(command_line::page()) },
+    Page { path: "docs/reference/openapi.json", make: |_| Ok(tomte_hub::http::openapi()) },
 ];
 
 /// Writes what is not as it should be; returns what was written.
