@@ -1,6 +1,8 @@
 //! The agent.
 pub mod config;
 pub mod connect;
+pub mod enrol;
+pub mod http;
 pub mod link;
 pub mod outbox;
 pub mod own;
@@ -9,6 +11,7 @@ pub mod scheduler;
 pub mod sd;
 pub mod settings;
 pub mod state;
+pub mod socket;
 pub mod station;
 pub mod tls;
 pub mod workers;

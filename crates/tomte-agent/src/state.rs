@@ -8,7 +8,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -307,7 +307,16 @@ impl StateDir {
             .write(true)
             .mode(0o600)
             .open(&staged)
-            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+            .and_then(|mut file| {
+                file.write_all(bytes)?;
+                // Root enrols, the service's user has to read it: a file
+                // belongs to whom the folder belongs.
+                let folder = fs::metadata(&self.path)?;
+                if folder.uid() != file.metadata()?.uid() {
+                    std::os::unix::fs::fchown(&file, Some(folder.uid()), Some(folder.gid()))?;
+                }
+                file.sync_all()
+            });
         written.map_err(|source| {
             let _ = fs::remove_file(&staged);
             StateError::Io { action: "write", path: self.path.join(name), source }

@@ -22,7 +22,7 @@ use tomte_model::{Catalogue, HostName, ThresholdRule};
 use layers::Layer;
 pub use layers::{Origin, known_keys};
 pub use locate::{SYSTEM, candidates};
-pub use schema::{HubUrl, Intervals, LogFormat, LogLevel};
+pub use schema::{BadHubUrl, HubUrl, Intervals, LogFormat, LogLevel};
 
 /// The sample that `tomte-agent check --sample` prints.
 pub const SAMPLE: &str = include_str!("sample.toml");
