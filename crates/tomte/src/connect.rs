@@ -55,7 +55,8 @@ pub(crate) async fn open(global: &Global, folder: Folder) -> anyhow::Result<Conn
             Some(crate::commands::hub::brief(data).await?)
         }
         Err(error) => {
-            return Err(error).with_context(|| format!("connecting to {}: only root and the hub's user may", socket.display()));
+            return Err(error)
+                .with_context(|| format!("connecting to {}: only root and the hub's user may", socket.display()));
         }
     };
     Ok(Connection { client: Client::unix(socket), brief })

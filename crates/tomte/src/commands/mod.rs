@@ -20,9 +20,13 @@ use crate::output::Text;
 /// How long ago, for people; the time itself for programs.
 fn ago(at: Option<Timestamp>, now: Timestamp) -> Text {
     let Some(at) = at else { return Text::none() };
-    let age = now.since(at);
-    let shown =
-        if age.as_secs() < 1 { "now".to_owned() } else { tomte_model::Unit::Seconds.format(age.as_secs_f64().floor()) };
+    let age = now.since(at).as_secs();
+    let shown = match age {
+        0 => "now".to_owned(),
+        // Tenths of a second are noise in an age.
+        1..60 => format!("{age} s"),
+        _ => tomte_model::Unit::Seconds.format(age as f64),
+    };
     Text::with_raw(shown, at.to_string())
 }
 

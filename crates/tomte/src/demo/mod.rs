@@ -38,15 +38,15 @@ pub(crate) async fn run(
     let bar = crate::output::progress(u64::from(count));
     bar.set_message("enrolling simulated hosts");
     let hosts: Vec<_> = (0..count).map(|number| SimulatedHost::new(number, count)).collect();
-    let enrolled: Vec<(SimulatedHost, String)> = stream::iter(hosts)
-        .map(|host| enrol(host, local, &open, &bar))
-        .buffer_unordered(AT_ONCE)
-        .try_collect()
-        .await?;
+    let enrolled: Vec<(SimulatedHost, String)> =
+        stream::iter(hosts).map(|host| enrol(host, local, &open, &bar)).buffer_unordered(AT_ONCE).try_collect().await?;
     bar.finish_and_clear();
+    // An hour of past to look at, less where hosts are so many that it would
+    // take long to arrive.
+    let past = Duration::from_secs(60 * u64::from((6_000 / count.max(1)).min(60)));
     let mut tasks = JoinSet::new();
     for (host, token) in enrolled {
-        tasks.spawn(station::run(host, address.parse()?, token, interval, clock.clone(), cancel.child_token()));
+        tasks.spawn(station::run(host, address.parse()?, token, interval, past, clock.clone(), cancel.child_token()));
     }
     while let Some(ended) = tasks.join_next().await {
         ended.context("a simulated host crashed")??;

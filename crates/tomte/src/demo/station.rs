@@ -14,7 +14,7 @@ use tomte_agent::outbox::Outbox;
 use tomte_agent::pipeline::{Judged, Pipeline, PipelineOptions, Seen};
 use tomte_agent::station::{Command, Station};
 use tomte_link::SettingsResult;
-use tomte_model::{BootId, Catalogue, Clock};
+use tomte_model::{BootId, Catalogue, Clock, Moment};
 
 use super::host::{SimulatedHost, Story};
 
@@ -24,15 +24,32 @@ const FLAPPING_OFF: Duration = Duration::from_secs(120);
 /// An offline host is heard of for so long.
 const OFFLINE_AFTER: Duration = Duration::from_secs(20);
 
-/// Reports until cancelled.
+/// A simulated host was booted three days before this machine, so that it has
+/// a past also where this one was booted just now.
+struct BootedBefore(Arc<dyn Clock>);
+
+impl Clock for BootedBefore {
+    fn now(&self) -> Moment {
+        let now = self.0.now();
+        Moment { boot_millis: now.boot_millis + 3 * 86_400_000, ..now }
+    }
+}
+
+/// There is no spool behind a simulated host; this holds its past.
+const MEMORY: u64 = 64 << 20;
+
+/// Reports until cancelled, beginning with so much of the past, as an agent
+/// does whose hub was away.
 pub(super) async fn run(
     host: SimulatedHost,
     hub: HubUrl,
     token: String,
     interval: Duration,
+    past: Duration,
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
+    let clock = Arc::new(BootedBefore(clock));
     let now = clock.now();
     let epoch = u64::try_from(now.wall.millis()).unwrap_or(1);
     let pipeline = Pipeline::new(
@@ -43,14 +60,13 @@ pub(super) async fn run(
             rules: Vec::new(),
             judged: Judged::default(),
         },
-        Outbox::new(epoch, OutboxConfig::default(), now),
+        Outbox::new(epoch, OutboxConfig { memory_limit: MEMORY, ..OutboxConfig::default() }, now),
     );
     let station = Station::new(pipeline, clock);
+    recall(&host, &station, past);
     let connector = HubConnector::new(Endpoint::new(hub, None, || true)?, token);
-    let options = LinkOptions {
-        synchronised: || true,
-        ..LinkOptions::new(format!("{}.demo", host.name()), fastrand::u128(..))
-    };
+    let options =
+        LinkOptions { synchronised: || true, ..LinkOptions::new(format!("{}.demo", host.name()), fastrand::u128(..)) };
     let (commands, asked) = mpsc::channel(8);
     let connected = connect(host.story, station.clone(), options, connector, commands, cancel.clone());
     tokio::join!(connected, observe(&host, &station, interval, asked, cancel.clone()));
@@ -146,11 +162,24 @@ async fn observe(
     }
 }
 
+/// Looks back: once for each minute of the past.
+fn recall(host: &SimulatedHost, station: &Station, past: Duration) {
+    let now = station.clock().now();
+    for minute in (1..=past.as_secs() / 60).rev() {
+        let ago = Duration::from_secs(minute * 60);
+        let boot_millis = now.boot_millis.saturating_sub(minute * 60_000);
+        submit(host, station, Moment { wall: now.wall.minus(ago), boot_millis }, Duration::from_secs(60), true);
+    }
+}
+
 /// What is looked at each time; the rest once a minute.
 const FAST: &[&str] = &["cpu", "load", "memory", "pressure", "disk", "interface", "sensor"];
 
 fn look(host: &SimulatedHost, station: &Station, pace: Duration, all: bool) {
-    let moment = station.clock().now();
+    submit(host, station, station.clock().now(), pace, all);
+}
+
+fn submit(host: &SimulatedHost, station: &Station, moment: Moment, pace: Duration, all: bool) {
     for (collector, scopes) in host.observe(moment) {
         let fast = FAST.contains(&collector);
         if !fast && !all {
