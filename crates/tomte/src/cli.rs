@@ -387,6 +387,28 @@ pub(crate) enum HostCommand {
         #[arg(long)]
         revoke: bool,
     },
+    /// Ask a host's agent to read now
+    #[command(after_help = "Examples:\n  tomte host refresh nas\n  tomte host refresh nas filesystem disk")]
+    Refresh {
+        /// Name, alias or id
+        host: String,
+        /// Only these collectors
+        collectors: Vec<String>,
+    },
+    /// Settings that the hub pushes to a host's agent, and what the host refused
+    #[command(after_help = "Examples:\n  tomte host settings nas\n  tomte host settings nas intervals.fast=\"5s\" collectors.sensor.enabled=false\n  \
+        tomte host settings nas --unset intervals.fast\n\n\
+        Values are TOML; what is no TOML is taken as text. The host's own file wins, key by key.")]
+    Settings {
+        /// Name, alias or id
+        host: String,
+        /// What to set
+        #[arg(value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// What the hub shall no longer set; may be given more than once
+        #[arg(long, value_name = "KEY")]
+        unset: Vec<String>,
+    },
     /// Remove a host and all its history
     #[command(visible_alias = "remove")]
     Rm {

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write};
 use anyhow::{Context, bail};
 use comfy_table::Color;
 use tomte_api::client::Client;
-use tomte_api::host::{AddHost, Host, Presence};
+use tomte_api::host::{AddHost, Host, Presence, SetHostSettings};
 use tomte_api::resource::Resource;
 use tomte_model::{Catalogue, Unit};
 
@@ -64,6 +64,11 @@ pub(crate) async fn run(command: HostCommand, client: &Client, output: Output) -
             let token = client.rotate_token(&host).await?;
             if output.format == Format::Json { output.json(&token) } else { output.line(token.token) }
         }
+        HostCommand::Refresh { host, collectors } => {
+            client.refresh(&host, collectors).await?;
+            output.line(format!("{host} was asked to read now"))
+        }
+        HostCommand::Settings { host, set, unset } => settings(&host, &set, &unset, client, output).await,
         HostCommand::Rm { host, yes } => remove(&host, yes, client, output).await,
     }
 }
@@ -191,6 +196,55 @@ pub(super) fn summary(resource: &Resource, catalogue: &Catalogue) -> String {
 /// A field's name without the unit, which the value shows.
 fn label(field: &str, unit: &Unit) -> String {
     unit.suffix().and_then(|suffix| field.strip_suffix(suffix)).unwrap_or(field).replace('_', " ")
+}
+
+async fn settings(
+    host: &str,
+    set: &[String],
+    unset: &[String],
+    client: &Client,
+    output: Output,
+) -> anyhow::Result<()> {
+    let mut settings = client.settings(host).await?;
+    if !set.is_empty() || !unset.is_empty() {
+        let mut values = settings.values;
+        for key in unset {
+            if values.remove(key).is_none() {
+                bail!("the hub does not set {key} on {host}");
+            }
+        }
+        for assignment in set {
+            let Some((key, value)) = assignment.split_once('=') else {
+                bail!("{assignment:?} is not KEY=VALUE, such as intervals.fast=\"5s\"");
+            };
+            values.insert(key.trim().to_owned(), toml_or_text(value.trim())?);
+        }
+        settings = client.set_settings(host, &SetHostSettings { values }).await?;
+    }
+    if output.format == Format::Json {
+        return output.json(&settings);
+    }
+    let rows = settings
+        .values
+        .iter()
+        .map(|(key, value)| {
+            let refused = settings.refused.get(key).cloned();
+            let verdict = match (refused, settings.applied_revision == Some(settings.revision)) {
+                (Some(why), _) => Text::new(format!("refused: {why}")).coloured(Color::Red),
+                (None, true) => Text::new("in force").coloured(Color::Green),
+                (None, false) => Text::new("not answered yet").dimmed(),
+            };
+            vec![Text::new(key.clone()), Text::new(value.to_string()), verdict]
+        })
+        .collect();
+    output.list(&settings, &["setting", "value", "host says"], rows)
+}
+
+/// A value as TOML has it; what is no TOML is text, so that `5s` needs no
+/// quotes inside quotes.
+fn toml_or_text(text: &str) -> anyhow::Result<serde_json::Value> {
+    let parsed = text.parse::<toml::Value>().unwrap_or_else(|_| toml::Value::String(text.to_owned()));
+    Ok(serde_json::to_value(parsed)?)
 }
 
 async fn remove(name: &str, yes: bool, client: &Client, output: Output) -> anyhow::Result<()> {

@@ -137,6 +137,7 @@ pub(crate) async fn run(args: WatchArgs, client: &Client, output: Output) -> any
     let mut live = connect(client, &subscribe).await?;
     let mut tick = tokio::time::interval(args.every);
     let mut seen = false;
+    let mut drawn = 0;
     loop {
         tokio::select! {
             message = live.next() => match message {
@@ -157,7 +158,7 @@ pub(crate) async fn run(args: WatchArgs, client: &Client, output: Output) -> any
                 }
             },
             _ = tick.tick(), if seen => {
-                draw(&picture, &catalogue, &output, args.count != Some(1))?;
+                draw(&picture, &catalogue, &output, &mut drawn)?;
                 if let Some(left) = &mut left {
                     *left = left.saturating_sub(1);
                     if *left == 0 {
@@ -186,12 +187,12 @@ async fn reconnect(client: &Client, subscribe: &Subscribe) -> LiveStream {
     }
 }
 
-fn draw(picture: &Picture, catalogue: &Catalogue, output: &Output, follow: bool) -> anyhow::Result<()> {
+fn draw(picture: &Picture, catalogue: &Catalogue, output: &Output, drawn: &mut usize) -> anyhow::Result<()> {
     let header: Vec<&str> = ["host", "status", "seen"].into_iter().chain(COLUMNS.iter().map(|c| c.0)).collect();
-    if follow && output.terminal() && output.format == Format::Table {
-        // Home and clear: one picture on the screen at a time.
-        output.line("\u{1b}[H\u{1b}[2J")?;
+    let rows = picture.rows(catalogue);
+    if output.format == Format::Table {
+        return output.redraw(drawn, &header, rows);
     }
     let hosts: Vec<_> = picture.hosts.values().collect();
-    output.list(&hosts, &header, picture.rows(catalogue))
+    output.list(&hosts, &header, rows)
 }

@@ -91,6 +91,23 @@ impl Output {
         }
     }
 
+    /// A table in place of the one that was drawn before, in a terminal; below
+    /// it in a pipe. `drawn` is how many lines there are to replace.
+    pub(crate) fn redraw(&self, drawn: &mut usize, header: &[&str], rows: Vec<Vec<Text>>) -> anyhow::Result<()> {
+        let table = self.table(header, rows);
+        if !self.terminal() {
+            return self.line(table);
+        }
+        let up = if *drawn > 0 { format!("\u{1b}[{drawn}A\u{1b}[J") } else { String::new() };
+        // What has scrolled out of sight cannot be drawn over.
+        let height = terminal_size::terminal_size().map_or(24, |(_, height)| usize::from(height.0));
+        let mut lines: Vec<&str> = table.lines().collect();
+        let hidden = lines.len().saturating_sub(height.saturating_sub(1).max(1));
+        lines.truncate(lines.len() - hidden);
+        *drawn = lines.len();
+        self.line(format!("{up}{}", lines.join("\n")))
+    }
+
     /// Columns aligned with spaces, no lines drawn, trailing blanks removed.
     fn table(&self, header: &[&str], rows: Vec<Vec<Text>>) -> String {
         let mut table = Table::new();
