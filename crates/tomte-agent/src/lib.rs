@@ -1,17 +1,32 @@
-//! The agent.
+//! The agent: it watches one host, judges what it sees, and tells its hub.
+//!
+//! It needs neither hub nor network to do so. Collectors run on a few threads
+//! by a [`scheduler`]; what they see goes through the [`pipeline`], which
+//! judges it and keeps the latest state, into the [`outbox`], which keeps it
+//! until the hub has stored it; the [`link`] sends it. A local [`socket`] shows
+//! this one host. Each of these is a state machine or a loop that can be run
+//! alone; [`run`] puts them together. Start there, or at [`cli`].
+//!
+//! Nothing here draws, stores history or speaks to other agents.
+
+pub mod cli;
 pub mod config;
 pub mod connect;
+pub mod doctor;
 pub mod enrol;
 pub mod http;
 pub mod link;
+pub mod look;
+pub mod once;
 pub mod outbox;
 pub mod own;
 pub mod pipeline;
+pub mod run;
 pub mod scheduler;
 pub mod sd;
 pub mod settings;
-pub mod state;
 pub mod socket;
+pub mod state;
 pub mod station;
 pub mod tls;
 pub mod workers;

@@ -1,3 +1,5 @@
+//! The agent's binary; everything is in the library.
+
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    tomte_agent::cli::main()
 }

@@ -139,9 +139,16 @@ pub fn usage() -> Usage {
 
 /// The agent itself, given what it used the last time.
 #[must_use]
-pub fn agent_scope(outbox: &Outbox, before: Option<(Moment, Usage)>, now: Moment, usage: Usage) -> Scope {
+pub fn agent_scope(
+    outbox: &Outbox,
+    roles: &[String],
+    before: Option<(Moment, Usage)>,
+    now: Moment,
+    usage: Usage,
+) -> Scope {
     let mut facet = Facet::owner(AGENT_KIND, "agent", "main");
     facet.text("version", env!("CARGO_PKG_VERSION"));
+    facet.text("roles", roles.join(", "));
     facet.read("resident_bytes", usage.resident);
     let share = before.and_then(|(then, used)| {
         let seconds = now.boot_millis.checked_sub(then.boot_millis).filter(|millis| *millis > 0)? as f64 / 1000.0;

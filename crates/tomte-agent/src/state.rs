@@ -161,6 +161,21 @@ impl StateDir {
         Ok(Self { path })
     }
 
+    /// The folder, if it is there.
+    #[must_use]
+    pub fn existing(path: &Path) -> Option<Self> {
+        path.is_dir().then(|| Self { path: path.to_owned() })
+    }
+
+    /// Tries whether the folder can be written.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn probe_write(&self) -> Result<(), StateError> {
+        let staged = self.stage("probe", b"tomte")?;
+        fs::remove_file(&staged).map_err(io_error("remove", &staged))
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -268,6 +283,16 @@ impl StateDir {
                 (None, Some(StateError::Io { action: "understand", path, source: error.into() }))
             }
         }
+    }
+
+    /// Reads a saved value and changes nothing, whatever is wrong with it.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be understood.
+    pub fn peek<T: DeserializeOwned>(&self, name: &str) -> Result<T, StateError> {
+        let path = self.path.join(name);
+        let read = fs::read(&path).and_then(|text| Ok(serde_json::from_slice(&text)?));
+        read.map_err(io_error("read", &path))
     }
 
     /// Writes a value that [`Self::load`] reads.

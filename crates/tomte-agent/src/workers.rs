@@ -128,6 +128,8 @@ pub struct Collecting {
     pub scheduler: Scheduler,
     /// How often the agent reports on itself; `None`: never.
     pub own_interval: Option<Duration>,
+    /// What the host is for, as its file says.
+    pub roles: Vec<String>,
     /// See [`Scheduler::new`].
     pub phase: u64,
     /// Whether the host's clock is disciplined now.
@@ -196,7 +198,7 @@ impl Collecting {
     fn report_itself(&self, own: &mut Own, interval: Duration, moment: Moment) {
         let usage = own::usage();
         let before = own.usage.replace((moment, usage));
-        let agent = own::agent_scope(self.station.pipeline().outbox(), before, moment, usage);
+        let agent = own::agent_scope(self.station.pipeline().outbox(), &self.roles, before, moment, usage);
         let (collector, clock_synchronised) = (own::COLLECTOR.into(), (self.synchronised)());
         let scopes = vec![agent, own.runs.scope()];
         self.station.submit(Seen { collector, interval, moment, clock_synchronised, scopes });
@@ -209,6 +211,7 @@ impl Collecting {
             Change::Refresh(names) => self.scheduler.refresh(&names, now),
             Change::Config(config) => {
                 self.own_interval = config.own_interval();
+                self.roles.clone_from(&config.roles);
                 runs.keep(|name| config.collectors().any(|(def, _)| def.name == name));
                 self.scheduler.reconfigure(&config, now);
             }

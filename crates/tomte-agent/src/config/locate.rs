@@ -26,7 +26,7 @@ pub fn candidates(root: bool, home: Option<&Path>, config_home: Option<&Path>) -
 
 /// The candidates for the running user.
 #[must_use]
-pub(super) fn candidates_here() -> Vec<PathBuf> {
+pub fn candidates_here() -> Vec<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     candidates(
         rustix::process::geteuid().is_root(),

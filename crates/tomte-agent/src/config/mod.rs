@@ -21,7 +21,7 @@ use tomte_model::{Catalogue, HostName, ThresholdRule};
 
 use layers::Layer;
 pub use layers::{Origin, known_keys};
-pub use locate::{SYSTEM, candidates};
+pub use locate::{SYSTEM, candidates, candidates_here};
 pub use schema::{BadHubUrl, HubUrl, Intervals, LogFormat, LogLevel};
 
 /// The sample that `tomte-agent check --sample` prints.

@@ -102,8 +102,7 @@ pub(super) async fn run<T: Transport>(
         control: Mutex::default(),
         told_gaps: Mutex::default(),
     };
-    station.pipeline().outbox_mut().connected();
-    station.to_store.notify_one();
+    let connected = Connected::new(station);
     let receive = async {
         for said in more {
             shared.heard(said, commands).await?;
@@ -115,8 +114,7 @@ pub(super) async fn run<T: Transport>(
         end = send(&shared, &mut sender, beat) => end,
         () = quiet(station, cancel) => LinkEnd::Stopping,
     };
-    station.pipeline().outbox_mut().disconnected(station.clock().now());
-    station.to_store.notify_one();
+    drop(connected);
     let goodbye = match &end {
         LinkEnd::Stopping => Some((CloseCode::GoingAway, "the agent stops".to_owned())),
         LinkEnd::Protocol(error) => Some((error.close_code(), error.to_string())),
@@ -133,6 +131,25 @@ pub(super) async fn run<T: Transport>(
         .await;
     }
     end
+}
+
+/// Tells the outbox of the connection, and of its end, also when whoever runs
+/// it drops it in the middle.
+struct Connected<'a>(&'a Station);
+
+impl<'a> Connected<'a> {
+    fn new(station: &'a Station) -> Self {
+        station.pipeline().outbox_mut().connected();
+        station.to_store.notify_one();
+        Self(station)
+    }
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.0.pipeline().outbox_mut().disconnected(self.0.clock().now());
+        self.0.to_store.notify_one();
+    }
 }
 
 /// Waits for the welcome; what came in the same message is returned too.

@@ -93,6 +93,7 @@ pub struct Outbox {
     last: BTreeMap<Name, Arc<Report>>,
     gaps: Vec<Gap>,
     gaps_changed: bool,
+    limits_changed: bool,
     /// Acks that the spool has not seen yet.
     acks: Vec<(u64, RangeSet)>,
     depth: Depth,
@@ -123,6 +124,8 @@ pub enum Work {
     Expire(Moment),
     /// Keep these.
     Gaps(Vec<Gap>),
+    /// Keep within these from now on.
+    Limits(SpoolLimits),
 }
 
 /// What came of a [`Work`].
@@ -172,6 +175,10 @@ impl Work {
                 spool.expire(now, &mut gaps);
                 DoneKind::Other
             }
+            Self::Limits(limits) => {
+                spool.set_limits(limits);
+                DoneKind::Other
+            }
             Self::Gaps(gaps) => {
                 error = spool.save_gaps(&gaps).err();
                 DoneKind::Other
@@ -196,6 +203,7 @@ impl Outbox {
             last: BTreeMap::new(),
             gaps: Vec::new(),
             gaps_changed: false,
+            limits_changed: false,
             acks: Vec::new(),
             depth: Depth::default(),
             connection: None,
@@ -226,6 +234,7 @@ impl Outbox {
 
     /// Changes the limits.
     pub fn set_limits(&mut self, limits: OutboxConfig) {
+        self.limits_changed |= limits != self.limits;
         self.limits = limits;
     }
 
@@ -477,6 +486,10 @@ impl Outbox {
     fn next_work(&mut self, now: Moment) -> Option<Work> {
         if !self.acks.is_empty() {
             return Some(Work::Ack(std::mem::take(&mut self.acks)));
+        }
+        if std::mem::take(&mut self.limits_changed) {
+            let OutboxConfig { disk_limit, max_age, .. } = self.limits;
+            return Some(Work::Limits(SpoolLimits { bytes: disk_limit, max_age }));
         }
         let due = match (&self.connection, self.stopping) {
             (Some(_), false) => false,

@@ -66,7 +66,8 @@ static AGENT_FIELDS: [FieldDef; 6] = [
     ),
 ];
 
-static AGENT_ATTRIBUTES: [AttributeDef; 2] = [
+static AGENT_ATTRIBUTES: [AttributeDef; 3] = [
     AttributeDef::new("main", "version", "The agent's version."),
+    AttributeDef::new("main", "roles", "What the host is for, as its own file says."),
     AttributeDef::new("main", "spool_writable", "Whether reports can be kept on disk while the hub is away."),
 ];
