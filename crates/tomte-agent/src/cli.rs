@@ -63,11 +63,9 @@ enum Commands {
         sample: bool,
     },
     /// Make this host known to a hub
-    #[command(
-        after_help = "`tomte host add NAME` on the hub prints the whole line to paste.\n\nExamples:\n  \
+    #[command(after_help = "`tomte host add NAME` on the hub prints the whole line to paste.\n\nExamples:\n  \
                       tomte-agent enroll https://hub.lan:8420 --code AQC...\n  \
-                      tomte host add nas --code-only | ssh nas tomte-agent enroll https://hub.lan:8420 --code -"
-    )]
+                      tomte host add nas --code-only | ssh nas tomte-agent enroll https://hub.lan:8420 --code -")]
     Enroll {
         /// Where the hub is
         url: String,

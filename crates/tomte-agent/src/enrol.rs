@@ -153,8 +153,7 @@ pub struct Outcome {
 pub async fn enrol(url: &str, code: &str, config: &Path, clock: &dyn Clock) -> Result<Outcome, EnrolError> {
     let url: HubUrl = url.parse()?;
     let code: Code = code.parse()?;
-    let path = std::path::absolute(config)
-        .map_err(|source| ConfigError::Io { path: config.to_owned(), source })?;
+    let path = std::path::absolute(config).map_err(|source| ConfigError::Io { path: config.to_owned(), source })?;
     let sources = Sources::here(Some(path.clone()), Vec::new());
     let (own, state) = match Layers::read(&sources)? {
         Found::Layers(layers) => {
@@ -189,8 +188,11 @@ pub async fn enrol(url: &str, code: &str, config: &Path, clock: &dyn Clock) -> R
     });
     dir.save_identity(&identity)?;
     let new = own.is_none();
-    write_config(&path, &url, new)
-        .map_err(|source| EnrolError::Write { path: path.clone(), url: url.to_string(), source })?;
+    write_config(&path, &url, new).map_err(|source| EnrolError::Write {
+        path: path.clone(),
+        url: url.to_string(),
+        source,
+    })?;
     Ok(Outcome { name: enrolled.name, config: path, new, state: dir.path().to_owned() })
 }
 
@@ -201,7 +203,7 @@ fn understand(body: &[u8], status: u16, url: &HubUrl, now: Timestamp) -> Result<
     let Ok(problem) = serde_json::from_slice::<tomte_api::Problem>(body) else {
         return Err(EnrolError::NoHub { url: url.to_string(), status });
     };
-    let mut detail = problem.to_string();
+    let mut detail = problem.detail.unwrap_or(problem.title);
     if now < CLOCK_IS_WRONG {
         detail.push_str(&format!(" (this host's clock says {now}, which cannot be right)"));
     }
@@ -298,12 +300,18 @@ mod tests {
         let mine = "# mine\nname = \"nas\" # keep\nhub   =  'https://old' # here\n[intervals]\nfast = \"5s\"\n";
         let changed = with_hub(mine, &url());
         assert_eq!(changed, mine.replace("'https://old'", "\"https://hub:8443\""));
-        assert_eq!(with_hub("[log]\nlevel = \"warn\"\n", &url()), "hub = \"https://hub:8443\"\n[log]\nlevel = \"warn\"\n");
+        assert_eq!(
+            with_hub("[log]\nlevel = \"warn\"\n", &url()),
+            "hub = \"https://hub:8443\"\n[log]\nlevel = \"warn\"\n"
+        );
         assert_eq!(with_hub("# hub = \"x\"", &url()), "# hub = \"x\"\nhub = \"https://hub:8443\"\n");
         let sample = with_hub(SAMPLE, &url());
         let file: crate::config::schema::FileConfig = toml::from_str(&sample).unwrap();
         assert_eq!(file.hub, Some(url()));
-        assert_eq!(sample.replace("hub = \"https://hub:8443\"\n#", "#").lines().count() + 1, sample.lines().count() + 1);
+        assert_eq!(
+            sample.replace("hub = \"https://hub:8443\"\n#", "#").lines().count() + 1,
+            sample.lines().count() + 1
+        );
     }
 
     /// A hub that answers one request.

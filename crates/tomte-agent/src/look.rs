@@ -7,9 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tomte_collect::{CollectorDef, Root};
-use tomte_model::{
-    BootId, Catalogue, Clock, HostId, Moment, Outcome, Report, Scope, Timestamp, Unit,
-};
+use tomte_model::{BootId, Catalogue, Clock, HostId, Moment, Outcome, Report, Scope, Timestamp, Unit};
 
 use crate::config::{Config, OutboxConfig};
 use crate::outbox::Outbox;
@@ -62,7 +60,8 @@ pub fn look(config: &Config, root: &Root, pause: Option<Duration>, clock: &Arc<d
         .zip(deadlines)
         .map(|((def, how, began, receiver), deadline)| {
             let wait = deadline.saturating_duration_since(Instant::now());
-            let answer = receiver.ok_or(RecvTimeoutError::Disconnected).and_then(|receiver| receiver.recv_timeout(wait));
+            let answer =
+                receiver.ok_or(RecvTimeoutError::Disconnected).and_then(|receiver| receiver.recv_timeout(wait));
             let (moment, duration, scopes) = answer.unwrap_or_else(|error| {
                 let deadline = Unit::Seconds.format(how.deadline.as_secs_f64());
                 let error = match error {

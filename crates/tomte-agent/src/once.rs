@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tomte_collect::{Root, SystemClock, boot_id, hostname};
-use tomte_model::{Catalogue, Clock, HostId, Report, Status, Timestamp};
+use tomte_model::{Catalogue, Clock, Facet, HostId, Name, Report, Status, Timestamp};
 
 use crate::config::Config;
 use crate::look::{judged, look, newest, nobody};
@@ -44,6 +44,14 @@ pub fn once(config: &Config, root: &Root) -> Once {
     Once { agent_version: env!("CARGO_PKG_VERSION"), host, hostname: hostname(root), at, reports }
 }
 
+/// A line for people.
+struct Line {
+    status: Option<Status>,
+    word: &'static str,
+    subject: String,
+    text: String,
+}
+
 /// The same for people: one line a resource, the worst status first.
 #[must_use]
 pub fn table(once: &Once) -> String {
@@ -52,32 +60,41 @@ pub fn table(once: &Once) -> String {
     for report in &once.reports {
         for scope in &report.scopes {
             if let Some(error) = scope.outcome.error() {
+                let subject = format!("{}:{}", report.collector, scope.name);
                 let word = crate::own::word(&scope.outcome);
-                lines.push((None, word.to_owned(), format!("{}:{}", report.collector, scope.name), error.to_owned()));
+                lines.push(Line { status: None, word, subject, text: error.to_owned() });
             }
-            for facet in &scope.facets {
-                let status = facet.assessment.as_ref().map(|assessment| assessment.status);
-                let reason = facet.assessment.as_ref().map_or("", |assessment| assessment.reason.as_str());
-                let unit = |field: &str| catalogue.field(&facet.resource.kind, field).map(|field| field.unit.clone());
-                let readings = facet.readings.iter().map(|(field, value)| match unit(field) {
-                    Some(unit) => format!("{field} {}", unit.format(*value)),
-                    None => format!("{field} {value}"),
-                });
-                let readings: Vec<_> = readings.collect();
-                let reason = if reason.is_empty() { String::new() } else { format!("{reason}  ") };
-                let text = format!("{reason}{}", readings.join(", "));
-                lines.push((status, status.map_or("-", Status::as_str).to_owned(), facet.resource.to_string(), text));
-            }
+            lines.extend(scope.facets.iter().map(|facet| line(facet, &catalogue)));
         }
     }
-    lines.sort_by_key(|(status, ..)| std::cmp::Reverse(*status));
-    let width = |column: fn(&(Option<Status>, String, String, String)) -> &str| {
-        lines.iter().map(|line| column(line).chars().count()).max().unwrap_or(0)
-    };
-    let (words, names) = (width(|line| &line.1), width(|line| &line.2).min(40));
+    lines.sort_by_key(|line| std::cmp::Reverse(line.status));
+    let words = lines.iter().map(|line| line.word.len()).max().unwrap_or(0);
+    let subjects = lines.iter().map(|line| line.subject.chars().count()).max().unwrap_or(0).min(40);
     let mut text = String::new();
-    for (_, word, name, rest) in &lines {
-        let _ = writeln!(text, "{word:words$}  {name:names$}  {rest}");
+    for Line { word, subject, text: rest, .. } in &lines {
+        let _ = writeln!(text, "{word:words$}  {subject:subjects$}  {rest}");
     }
     text
+}
+
+fn line(facet: &Facet, catalogue: &Catalogue) -> Line {
+    let status = facet.assessment.as_ref().map(|assessment| assessment.status);
+    let reason = facet.assessment.as_ref().map(|assessment| assessment.reason.clone());
+    let unit = |field: &str| catalogue.field(&facet.resource.kind, field).map(|field| field.unit.clone());
+    let reading = |(field, value): &(Name, f64)| match unit(field) {
+        Some(unit) => format!("{field} {}", unit.format(*value)),
+        None => format!("{field} {value}"),
+    };
+    let mut facts: Vec<String> = facet.readings.iter().map(reading).collect();
+    // What has no numbers is told by its texts.
+    if facts.is_empty() {
+        facts.extend(facet.attributes.iter().map(|(name, value)| format!("{name} {value}")));
+    }
+    let reason = reason.filter(|reason| !reason.is_empty()).map_or_else(String::new, |reason| format!("{reason}  "));
+    Line {
+        status,
+        word: status.map_or("-", Status::as_str),
+        subject: facet.resource.to_string(),
+        text: format!("{reason}{}", facts.join(", ")),
+    }
 }

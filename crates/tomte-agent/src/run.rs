@@ -200,7 +200,7 @@ impl Agent {
             (tokio::spawn(drive_spool(station.clone(), spool, cancel.clone())), cancel)
         });
         let started = format!("tomte-agent {} started", env!("CARGO_PKG_VERSION"));
-        let details = [("version", env!("CARGO_PKG_VERSION")), ("boot_id", &format!("{:032x}", boot_id.0))];
+        let details = [("version", env!("CARGO_PKG_VERSION")), ("boot_id", &boot_id.to_string())];
         let event = agent_event(now.wall, EventKind::AGENT_STARTED, Severity::Info, started, &details);
         station.pipeline().raise(event);
         let mut agent = Self {
@@ -299,8 +299,7 @@ impl Agent {
         let own = self.config.name.as_ref().map_or_else(|| self.hostname.clone(), ToString::to_string);
         let options = LinkOptions::new(own, self.instance);
         let cancel = CancellationToken::new();
-        let running =
-            link::run(self.station.clone(), options, connector, self.command_sender.clone(), cancel.clone());
+        let running = link::run(self.station.clone(), options, connector, self.command_sender.clone(), cancel.clone());
         self.link = Some((tokio::spawn(running), cancel));
     }
 
@@ -374,13 +373,15 @@ impl Agent {
             Ok(Some(found)) => found,
             Ok(None) => return warn!("the configuration is gone; what was read before stays in force"),
             Err(error) => {
-                return error!("the configuration was not taken up: {}; what was read before stays", with_causes(&error));
+                return error!(
+                    "the configuration was not taken up: {}; what was read before stays",
+                    with_causes(&error)
+                );
             }
         };
-        for (what, before, after) in [
-            ("state_dir", &self.config.state_dir, &config.state_dir),
-            ("socket", &self.config.socket, &config.socket),
-        ] {
+        for (what, before, after) in
+            [("state_dir", &self.config.state_dir, &config.state_dir), ("socket", &self.config.socket, &config.socket)]
+        {
             if before != after {
                 warn!("{what} changed; restart the agent to use {}", after.display());
             }

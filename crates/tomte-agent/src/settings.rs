@@ -46,8 +46,7 @@ pub fn allowed(key: &str) -> bool {
 }
 
 /// The filters among what is allowed.
-const FILTERS: &[&str] =
-    &["tmpfs.mounts", "filesystem.mounts", "filesystem.types", "disk.devices", "interface.names"];
+const FILTERS: &[&str] = &["tmpfs.mounts", "filesystem.mounts", "filesystem.types", "disk.devices", "interface.names"];
 
 /// What the hub has set, as it is kept over a restart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,11 +147,26 @@ mod tests {
         // What the design lets a hub set, spelt out: a new key of the file is
         // forbidden until somebody adds it here as well.
         let mut permitted: BTreeSet<String> = [
-            "intervals.fast", "intervals.medium", "intervals.slow", "cpu.cores", "disk.devices.exclude",
-            "disk.devices.include", "filesystem.mounts.exclude", "filesystem.mounts.include", "filesystem.network",
-            "filesystem.types.exclude", "filesystem.types.include", "interface.each_virtual",
-            "interface.names.exclude", "interface.names.include", "interface.quiet_below_bytes_per_second",
-            "process.top", "roles", "thresholds", "tmpfs.mounts.exclude", "tmpfs.mounts.include",
+            "intervals.fast",
+            "intervals.medium",
+            "intervals.slow",
+            "cpu.cores",
+            "disk.devices.exclude",
+            "disk.devices.include",
+            "filesystem.mounts.exclude",
+            "filesystem.mounts.include",
+            "filesystem.network",
+            "filesystem.types.exclude",
+            "filesystem.types.include",
+            "interface.each_virtual",
+            "interface.names.exclude",
+            "interface.names.include",
+            "interface.quiet_below_bytes_per_second",
+            "process.top",
+            "roles",
+            "thresholds",
+            "tmpfs.mounts.exclude",
+            "tmpfs.mounts.include",
         ]
         .map(str::to_owned)
         .into();
@@ -160,10 +174,33 @@ mod tests {
             permitted.extend(ALLOWED_OF_COLLECTORS.iter().map(|key| format!("collectors.{name}.{key}")));
         }
         let foreign = [
-            "", "probes", "probe.x.command", "commands", "commands.restart", "users", "mqtt.broker", "mqtt.host", "tls",
-            "tls.pin", "token", "hub.url", "state_dir.x", "intervals", "intervals.fast.x", "collectors",
-            "collectors.load", "collectors..enabled.x", "filesystem", "filesystem.path", "filesystem.mounts.command",
-            "thresholds.0", "roles.0", "helper.socket", "log", "outbox", "hub_settings",
+            "",
+            "probes",
+            "probe.x.command",
+            "commands",
+            "commands.restart",
+            "users",
+            "mqtt.broker",
+            "mqtt.host",
+            "tls",
+            "tls.pin",
+            "token",
+            "hub.url",
+            "state_dir.x",
+            "intervals",
+            "intervals.fast.x",
+            "collectors",
+            "collectors.load",
+            "collectors..enabled.x",
+            "filesystem",
+            "filesystem.path",
+            "filesystem.mounts.command",
+            "thresholds.0",
+            "roles.0",
+            "helper.socket",
+            "log",
+            "outbox",
+            "hub_settings",
         ];
         let keys: Vec<String> = known_keys().into_iter().chain(foreign.map(str::to_owned)).collect();
         let mut forbidden = 0;

@@ -156,34 +156,35 @@ async fn client(stream: UnixStream, host: &LocalHost, changes: &mpsc::Sender<Cha
 
 type Answer = Response<Full<Bytes>>;
 
-fn answer(host: &LocalHost, request: &Request<Incoming>, upgrade: OnUpgrade, slot: &Mutex<Option<OnUpgrade>>) -> Answer {
+fn answer(
+    host: &LocalHost,
+    request: &Request<Incoming>,
+    upgrade: OnUpgrade,
+    slot: &Mutex<Option<OnUpgrade>>,
+) -> Answer {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return refused(&Problem::new(405, "method-not-allowed", "An agent's socket is read-only"));
     }
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let path: Vec<String> = request.uri().path().trim_matches('/').split('/').map(decoded).collect();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    let known = |name: &str| -> Result<(), Answer> {
-        if host.answers_to(name) {
-            return Ok(());
-        }
+    if let ["api", "v1", "hosts", name, ..] = path.as_slice()
+        && !host.answers_to(name)
+    {
         let detail = format!("this is the agent of {}; ask a hub for {name}", host.name());
-        Err(refused(&Problem::new(404, "no-such-host", "No such host").detail(detail)))
-    };
-    let found = match path.as_slice() {
-        ["healthz" | "readyz"] => Ok(json(200, &tomte_api::hub::Health { status: "ok".to_owned() })),
-        ["api", "v1", "hosts"] => Ok(json(200, &Page::whole(vec![host.host()]))),
-        ["api", "v1", "hosts", name] => known(name).map(|()| json(200, &host.host())),
-        ["api", "v1", "hosts", name, "resources"] => {
-            known(name).map(|()| json(200, &Page::whole(host.resources(&query, true))))
-        }
-        ["api", "v1", "resources"] => Ok(json(200, &Page::whole(host.resources(&query, false)))),
-        ["api", "v1", "latest"] => Ok(json(200, &Page::whole(host.latest(&query)))),
-        ["api", "v1", "events"] => Ok(json(200, &Page::<tomte_api::event::Event>::whole(Vec::new()))),
-        ["api", "v1", "live"] => Ok(switch(request, upgrade, slot)),
-        _ => Err(refused(&Problem::new(404, "not-found", "An agent's socket has no such page"))),
-    };
-    found.unwrap_or_else(|refused| refused)
+        return refused(&Problem::new(404, "no-such-host", "No such host").detail(detail));
+    }
+    match path.as_slice() {
+        ["healthz" | "readyz"] => json(200, &tomte_api::hub::Health { status: "ok".to_owned() }),
+        ["api", "v1", "hosts"] => json(200, &Page::whole(vec![host.host()])),
+        ["api", "v1", "hosts", _] => json(200, &host.host()),
+        ["api", "v1", "hosts", _, "resources"] => json(200, &Page::whole(host.resources(&query, true))),
+        ["api", "v1", "resources"] => json(200, &Page::whole(host.resources(&query, false))),
+        ["api", "v1", "latest"] => json(200, &Page::whole(host.latest(&query))),
+        ["api", "v1", "events"] => json(200, &Page::<tomte_api::event::Event>::whole(Vec::new())),
+        ["api", "v1", "live"] => switch(request, upgrade, slot),
+        _ => refused(&Problem::new(404, "not-found", "An agent's socket has no such page")),
+    }
 }
 
 /// Agrees to become a WebSocket (RFC 6455, section 4.2.2).

@@ -326,13 +326,8 @@ impl StateDir {
     /// Writes and syncs a file beside the one it will become.
     fn stage(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, StateError> {
         let staged = self.path.join(format!(".{name}.{}", std::process::id()));
-        let written = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&staged)
-            .and_then(|mut file| {
+        let written = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&staged).and_then(
+            |mut file| {
                 file.write_all(bytes)?;
                 // Root enrols, the service's user has to read it: a file
                 // belongs to whom the folder belongs.
@@ -341,7 +336,8 @@ impl StateDir {
                     std::os::unix::fs::fchown(&file, Some(folder.uid()), Some(folder.gid()))?;
                 }
                 file.sync_all()
-            });
+            },
+        );
         written.map_err(|source| {
             let _ = fs::remove_file(&staged);
             StateError::Io { action: "write", path: self.path.join(name), source }

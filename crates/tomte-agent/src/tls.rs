@@ -217,12 +217,7 @@ pub(crate) mod tests {
         leaf.not_before = rcgen::date_time_ymd(from_year, 1, 1);
         leaf.not_after = rcgen::date_time_ymd(to_year, 1, 1);
         let leaf = leaf.signed_by(&leaf_key, &issuer).unwrap();
-        Shown {
-            pin,
-            leaf: leaf.der().clone(),
-            identity: issuer.der().clone(),
-            leaf_key: leaf_key.serialize_der(),
-        }
+        Shown { pin, leaf: leaf.der().clone(), identity: issuer.der().clone(), leaf_key: leaf_key.serialize_der() }
     }
 
     const NOW: Duration = Duration::from_secs(1_800_000_000);
@@ -246,7 +241,7 @@ pub(crate) mod tests {
         assert!(!verify(&other, hub.pin, &chain, NOW, true), "a leaf that the pinned key did not sign");
         assert!(!verify(&hub, hub.pin, &[], NOW, true), "no certificate of the pinned key");
         let misnamed = shown("example.org", 2020, 2040);
-        assert!(!verify(&misnamed, misnamed.pin, &[misnamed.identity.clone()], NOW, true));
+        assert!(!verify(&misnamed, misnamed.pin, std::slice::from_ref(&misnamed.identity), NOW, true));
     }
 
     #[test]

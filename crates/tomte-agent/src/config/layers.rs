@@ -44,11 +44,14 @@ impl fmt::Display for Origin {
     }
 }
 
+/// Values with their origins, by dotted key.
+pub(super) type Values = BTreeMap<String, (Value, Origin)>;
+
 /// Values from one source.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Layer {
     /// By dotted key; tables are taken apart, lists are values.
-    pub values: BTreeMap<String, (Value, Origin)>,
+    pub values: Values,
     /// Threshold rules add up over the layers instead of replacing each other.
     pub thresholds: Vec<(ThresholdEntry, Origin)>,
 }
@@ -127,7 +130,7 @@ impl Layer {
 }
 
 /// All layers as one configuration.
-pub(super) fn merge(layers: &[&Layer]) -> Result<(FileConfig, BTreeMap<String, (Value, Origin)>), ConfigError> {
+pub(super) fn merge(layers: &[&Layer]) -> Result<(FileConfig, Values), ConfigError> {
     let mut values = BTreeMap::new();
     for layer in layers {
         values.extend(layer.values.iter().map(|(key, value)| (key.clone(), value.clone())));

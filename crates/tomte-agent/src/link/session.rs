@@ -95,13 +95,8 @@ pub(super) async fn run<T: Transport>(
         0 => HEARTBEAT,
         millis => Duration::from_millis(millis.into()).clamp(Duration::from_secs(1), Duration::from_secs(60)),
     };
-    let shared = Shared {
-        station,
-        options,
-        link: Mutex::new(link),
-        control: Mutex::default(),
-        told_gaps: Mutex::default(),
-    };
+    let shared =
+        Shared { station, options, link: Mutex::new(link), control: Mutex::default(), told_gaps: Mutex::default() };
     let connected = Connected::new(station);
     let receive = async {
         for said in more {
@@ -292,7 +287,7 @@ impl Shared<'_> {
         let mut pipeline = self.station.pipeline();
         let outbox = pipeline.outbox_mut();
         while batch.len() < BATCH
-            && let Some((of, report)) = outbox.next_of((!batch.is_empty()).then_some(lane))
+            && let Some((of, report)) = outbox.send_next((!batch.is_empty()).then_some(lane))
         {
             lane = of;
             batch.push(report);

@@ -303,7 +303,10 @@ mod stories {
         let mut hub = Hub::greet(accept.accept().await).await;
         let live = hub.link.live(&Live { interval_millis: 1_000, lease_millis: 30_000 });
         hub.sender.send(live).await.unwrap();
-        assert!(matches!(agent.commands.recv().await, Some(Command::Live { interval_millis: 1_000, lease_millis: 30_000 })));
+        assert!(matches!(
+            agent.commands.recv().await,
+            Some(Command::Live { interval_millis: 1_000, lease_millis: 30_000 })
+        ));
         let refresh = hub.link.refresh(&["load".to_owned()]);
         hub.sender.send(refresh).await.unwrap();
         assert!(matches!(agent.commands.recv().await, Some(Command::Refresh { collectors }) if collectors == ["load"]));
@@ -496,11 +499,12 @@ async fn a_day_of_backlog_arrives_and_live_data_does_not_wait_for_it() {
     let (connector, mut accept) = twins();
     let (sender, commands) = mpsc::channel(8);
     let cancel = CancellationToken::new();
-    let agent = Agent { station: station.clone(), clock, commands, cancel: cancel.clone(), task: tokio::spawn(async {}) };
+    let agent =
+        Agent { station: station.clone(), clock, commands, cancel: cancel.clone(), task: tokio::spawn(async {}) };
     for _ in 0..8_640 {
         agent.pass(10);
         agent.submit("load");
-        if *agent.clock.0.lock().unwrap() % 600 == 0 {
+        if agent.clock.0.lock().unwrap().is_multiple_of(600) {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
@@ -612,8 +616,7 @@ fn displacing_each_other_grows_slower_and_a_good_connection_forgives() {
     let mut backoff = Backoff { first: Duration::from_secs(1), attempts: 0 };
     let displaced = LinkEnd::Closed { code: CloseCode::Displaced, reason: String::new() };
     assert!(displaced.cure().is_some_and(|cure| cure.contains("cloned")));
-    let pauses: Vec<_> =
-        (0..9).map(|_| backoff.pause(&displaced, Duration::from_secs(2), 1.0).as_secs()).collect();
+    let pauses: Vec<_> = (0..9).map(|_| backoff.pause(&displaced, Duration::from_secs(2), 1.0).as_secs()).collect();
     assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
     assert_eq!(backoff.pause(&displaced, Duration::from_secs(300), 0.0), Duration::from_millis(500));
 }

@@ -16,7 +16,7 @@ mod spool;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque, btree_map};
 use std::sync::Arc;
 
 use tomte_link::{Gap, Lane, decode_report, encode_report};
@@ -349,17 +349,17 @@ impl Outbox {
         }
     }
 
-    /// The report to send next, if there is one and the window has room.
-    pub fn next(&mut self) -> Option<(Lane, Arc<Report>)> {
-        self.next_of(None)
-    }
-
-    /// Like [`Self::next`], but only if it is of that lane.
-    pub fn next_of(&mut self, lane: Option<Lane>) -> Option<(Lane, Arc<Report>)> {
-        if lane != Some(Lane::Backlog) && let Some(report) = self.next_live() {
+    /// The report to send next, if there is one and the window has room. With
+    /// a lane, only if it is of that lane.
+    pub fn send_next(&mut self, lane: Option<Lane>) -> Option<(Lane, Arc<Report>)> {
+        if lane != Some(Lane::Backlog)
+            && let Some(report) = self.next_live()
+        {
             return Some((Lane::Live, report));
         }
-        if lane != Some(Lane::Live) && let Some(report) = self.next_waiting() {
+        if lane != Some(Lane::Live)
+            && let Some(report) = self.next_waiting()
+        {
             return Some((Lane::Backlog, report));
         }
         None
@@ -390,8 +390,8 @@ impl Outbox {
             return None;
         }
         while let Some(report) = connection.backlog.pop_front() {
-            if !connection.sent.contains_key(&report.position) {
-                connection.sent.insert(report.position, Lane::Backlog);
+            if let btree_map::Entry::Vacant(vacant) = connection.sent.entry(report.position) {
+                vacant.insert(Lane::Backlog);
                 return Some(report);
             }
         }

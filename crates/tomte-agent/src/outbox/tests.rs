@@ -80,12 +80,12 @@ impl Rig {
     fn send(&mut self) -> Vec<(Lane, Arc<Report>)> {
         let mut sent = Vec::new();
         loop {
-            while let Some(next) = self.outbox.next() {
+            while let Some(next) = self.outbox.send_next(None) {
                 sent.push(next);
             }
             let before = sent.len();
             self.work();
-            match self.outbox.next() {
+            match self.outbox.send_next(None) {
                 Some(next) => sent.push(next),
                 None if sent.len() == before => return sent,
                 None => {}
@@ -159,7 +159,7 @@ fn a_day_without_the_hub_arrives_whole_and_live_goes_first() {
     it.now += 10;
     let fresh = it.report("load");
     made.insert(fresh);
-    let next = it.outbox.next().unwrap();
+    let next = it.outbox.send_next(None).unwrap();
     assert_eq!((next.0, next.1.position), (Lane::Live, fresh));
     let mut got: BTreeSet<_> = first.iter().map(|(_, report)| report.position).collect();
     got.insert(fresh);

@@ -116,8 +116,11 @@ impl Connection<'_> {
         }
         let every = Duration::from_secs(request.every_s.unwrap_or(CLOSE_LOOK).clamp(1, 3_600).into());
         let (host, resources) = (self.host.host(), look(self.host, &request));
-        let snapshot =
-            Snapshot { at: self.host.now(), hosts: vec![host.clone()], resources: resources.values().cloned().collect() };
+        let snapshot = Snapshot {
+            at: self.host.now(),
+            hosts: vec![host.clone()],
+            resources: resources.values().cloned().collect(),
+        };
         let subscription = Subscription { request, every, due: Instant::now() + every, host, seen: resources };
         self.subscriptions.insert(id.clone(), subscription);
         self.look_closely();
