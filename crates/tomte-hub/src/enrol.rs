@@ -220,7 +220,7 @@ impl Hub {
                 )));
             }
             (Some(host), _) => {
-                let record = host.lock().record.clone();
+                let record = host.lock().record_to_write();
                 // Whoever has a code for a new name must not take over the
                 // identity of a known host by claiming its id.
                 if named.is_none() && record.public_key.as_deref() != Some(request.public_key.as_slice()) {
@@ -301,8 +301,7 @@ impl Hub {
     /// The host of that id; its name becomes the target of the audit line.
     pub(crate) fn known(&self, host: HostId, line: &mut Line) -> Result<Arc<Host>, HubError> {
         line.target = host.to_string();
-        let found =
-            self.fleet.get(host).ok_or_else(|| HubError::NotFound { what: "host", name: host.to_string() })?;
+        let found = self.fleet.get(host).ok_or_else(|| HubError::NotFound { what: "host", name: host.to_string() })?;
         line.target = found.lock().record.name.to_string();
         Ok(found)
     }

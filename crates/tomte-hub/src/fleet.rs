@@ -71,6 +71,14 @@ impl Host {
 }
 
 impl HostState {
+    /// The record as it should be written: with what was last heard and announced.
+    pub(crate) fn record_to_write(&self) -> HostRecord {
+        let mut record = self.record.clone();
+        record.announced_presence = self.signs.announced().map(|announced| announced.as_str().to_owned());
+        record.last_seen_at = self.signs.last_seen();
+        record
+    }
+
     /// The host as a whole: the worst of its resources, and its own silence.
     /// What has fallen silent cannot be ok, whatever was last known of it.
     pub(crate) fn assessment(&self, presence: Presence, now: Moment) -> Option<Assessment> {
@@ -287,14 +295,7 @@ mod tests {
 
     fn token(host: HostId, number: u8) -> HostToken {
         let created_at = Timestamp::from_millis(number.into());
-        HostToken {
-            hash: [number; 32],
-            host,
-            prefix: String::new(),
-            created_at,
-            first_used_at: None,
-            revoked_at: None,
-        }
+        HostToken { hash: [number; 32], host, prefix: String::new(), created_at, first_used_at: None, revoked_at: None }
     }
 
     #[test]
@@ -309,7 +310,10 @@ mod tests {
         nas.lock().record.name = "storage".parse().unwrap();
         nas.lock().record.aliases = vec!["nas".parse().unwrap()];
         fleet.put(&nas);
-        assert_eq!((fleet.find("storage"), fleet.find("nas"), fleet.find("old-nas")), (Some(nas.id), Some(nas.id), None));
+        assert_eq!(
+            (fleet.find("storage"), fleet.find("nas"), fleet.find("old-nas")),
+            (Some(nas.id), Some(nas.id), None)
+        );
         fleet.put_token(token(nas.id, 1));
         fleet.put_grant(Grant { agent: nas.id, via: HostId::from_parts(1, 9) });
         fleet.remove(nas.id);

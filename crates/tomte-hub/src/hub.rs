@@ -423,4 +423,3 @@ impl std::fmt::Debug for Hub {
         f.debug_struct("Hub").field("data", &self.data()).field("hosts", &self.fleet.len()).finish_non_exhaustive()
     }
 }
-

@@ -133,7 +133,9 @@ impl Hub {
                     Some(host.id),
                     EventKind::QUARANTINED,
                     Severity::Warning,
-                    format!("a report claims to be from {claimed}, which cannot be: set aside, as will be others like it"),
+                    format!(
+                        "a report claims to be from {claimed}, which cannot be: set aside, as will be others like it"
+                    ),
                 )
                 .with("count", 1)
                 .with("collector", &report.collector)

@@ -31,9 +31,9 @@ pub mod secrets;
 mod serve;
 mod skew;
 pub mod sources;
-pub mod view;
 #[cfg(test)]
 mod tests;
+pub mod view;
 mod watch;
 
 pub use access::{Actor, Admin, Caller, Operator, Peer, Viewer};

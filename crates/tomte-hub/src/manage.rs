@@ -267,7 +267,12 @@ impl Hub {
     ///
     /// # Errors
     /// When the agent is not connected.
-    pub async fn refresh(self: &Arc<Self>, by: &Operator, host: HostId, collectors: Vec<String>) -> Result<(), HubError> {
+    pub async fn refresh(
+        self: &Arc<Self>,
+        by: &Operator,
+        host: HostId,
+        collectors: Vec<String>,
+    ) -> Result<(), HubError> {
         self.change(by.actor(), "host.refresh", move |hub, line| {
             hub.known(host, line)?;
             line.details.insert("collectors".to_owned(), collectors.join(" "));
@@ -280,7 +285,7 @@ impl Hub {
 
     /// Changes a host's record, on disk and then in memory.
     fn edit(&self, host: &Arc<Host>, edit: impl Fn(&mut HostRecord)) -> Result<(), HubError> {
-        let mut record = host.lock().record.clone();
+        let mut record = host.lock().record_to_write();
         edit(&mut record);
         self.store.state.put_host(&record).map_err(named)?;
         // Edited again rather than replaced: in the meantime the agent may have

@@ -89,13 +89,7 @@ impl Hub {
             let _order = self.changing();
             let Some(id) = lock(&self.records.hosts).pop_first() else { break };
             let Some(host) = self.fleet.get(id) else { continue };
-            let record = {
-                let held = host.lock();
-                let mut record = held.record.clone();
-                record.announced_presence = held.signs.announced().map(|announced| announced.as_str().to_owned());
-                record.last_seen_at = held.signs.last_seen();
-                record
-            };
+            let record = host.lock().record_to_write();
             state.put_host(&record).inspect_err(|_| self.records.host_changed(id))?;
         }
         while let Some(kind) = { lock(&self.records.kinds).pop_first() } {

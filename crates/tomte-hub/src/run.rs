@@ -50,10 +50,10 @@ impl Hub {
     /// When the databases or the identity cannot be used, or an address cannot
     /// be listened on.
     pub async fn start(resolved: Resolved, clock: Arc<dyn Clock>) -> Result<RunningHub, StartError> {
+        raise_file_limit();
         let mut listeners = Vec::new();
         for &address in &resolved.config.listen {
-            let listener =
-                TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
+            let listener = TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
             listeners.push(listener);
         }
         let opened = tokio::task::spawn_blocking(move || Self::open(resolved, clock)).await;
@@ -155,6 +155,16 @@ impl RunningHub {
         }
         let _ = std::fs::remove_file(socket_path(&self.hub));
         tracing::info!("the hub stopped");
+    }
+}
+
+/// Every agent is a connection, and every connection a file to the kernel; the
+/// usual soft limit of 1,024 is far from the hard one.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_err() {
+        tracing::warn!(limit = current, "the limit of open files cannot be raised");
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
+use tower_http::timeout::TimeoutBody;
 
 use crate::Hub;
 use crate::access::Peer;
@@ -34,6 +35,10 @@ pub const SOCKET: &str = "hub.sock";
 /// connection may wait between requests.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// How long a request's body may pause.
+const BODY_WITHIN: Duration = Duration::from_secs(20);
+/// How long what was sent may stay unanswered by the other side's kernel.
+const UNANSWERED: Duration = Duration::from_secs(60);
 /// How long requests may go on after the hub was told to stop.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// What one connection may make the hub remember of a request's head.
@@ -117,8 +122,11 @@ pub(crate) async fn tcp(hub: Arc<Hub>, listener: TcpListener, router: Router, do
 }
 
 async fn tcp_connection(hub: &Hub, stream: TcpStream, address: SocketAddr, tls: bool, router: Router) {
-    // Frames are small and wanted at once.
+    // Frames are small and wanted at once; who vanished is found out by the
+    // kernel. A socket that refuses either is no worse than before.
     let _ = stream.set_nodelay(true);
+    let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNANSWERED.as_millis() as u32);
     let peer = Peer::Remote { address, tls };
     if !tls {
         return http(hub, stream, peer, router).await;
@@ -156,8 +164,7 @@ pub(crate) async fn local(hub: Arc<Hub>, listener: UnixListener, router: Router)
             Ok((stream, _)) => match local_user(&stream, own) {
                 Some(uid) => {
                     let (serving, router) = (Arc::clone(&hub), router.clone());
-                    hub.sessions
-                        .spawn(async move { http(&serving, stream, Peer::Local { uid }, router).await });
+                    hub.sessions.spawn(async move { http(&serving, stream, Peer::Local { uid }, router).await });
                 }
                 None => hub.counters.connections_refused.one(),
             },
@@ -182,7 +189,7 @@ where
 {
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer);
-        router.clone().oneshot(request.map(Body::new))
+        router.clone().oneshot(request.map(|body| Body::new(TimeoutBody::new(BODY_WITHIN, body))))
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

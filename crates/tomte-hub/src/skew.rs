@@ -53,7 +53,8 @@ impl HostClock {
     /// A connection begins; boot times on it count from `boot`.
     pub(crate) fn begin(&mut self, boot: BootId) {
         if self.boot != Some(boot) {
-            *self = Self { boot: Some(boot), skew: self.skew, synchronised: self.synchronised, ..Self::new(self.wrong) };
+            *self =
+                Self { boot: Some(boot), skew: self.skew, synchronised: self.synchronised, ..Self::new(self.wrong) };
         }
     }
 
@@ -139,10 +140,7 @@ mod tests {
     /// A host that booted when the hub was 1,000 s up, and whose wall clock is
     /// `off` milliseconds ahead of the truth.
     fn host(second: i64, off: i64) -> Moment {
-        Moment {
-            wall: Timestamp::from_millis(EPOCH + second * 1000 + off),
-            boot_millis: (second - 1000) as u64 * 1000,
-        }
+        Moment { wall: Timestamp::from_millis(EPOCH + second * 1000 + off), boot_millis: (second - 1000) as u64 * 1000 }
     }
 
     fn met(off: i64, synchronised: bool) -> HostClock {

@@ -28,7 +28,7 @@ mod rights;
 mod routes;
 mod session;
 mod setup;
-mod source;
+pub(crate) mod source;
 mod system;
 #[cfg(test)]
 mod tests;

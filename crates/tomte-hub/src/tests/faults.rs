@@ -8,9 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tomte_link::{CloseCode, Twin};
 use tomte_model::{Catalogue, Event, EventId, EventKind, HostId, RangeSet, Report, Severity, Timestamp};
-use tomte_store::history::{
-    History, HistoryStats, Maintained, OnDurable, Query, Replayed, Row, Series,
-};
+use tomte_store::history::{History, HistoryStats, Maintained, OnDurable, Query, Replayed, Row, Series};
 use tomte_store::{Arrival, HistoryStore, Receipt, StoreError};
 
 use super::support::*;

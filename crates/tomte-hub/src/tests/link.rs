@@ -38,11 +38,8 @@ async fn reports_are_kept_shown_and_acknowledged<D: Dial>(bench: Bench, dial: D)
     assert_eq!((view.presence, view.resources, view.name.as_str()), (Presence::Online, 1, "nas"));
     assert!(view.aliases.iter().any(|alias| alias.as_str() == "machine-1"), "the machine's own name leads to it too");
     assert_eq!(reads(&bench, &nas, "sda"), Some(7.0));
-    let series = SeriesKey {
-        host: nas.host,
-        resource: ResourceKey::new("disk", "sda"),
-        field: "read_bytes_per_second".into(),
-    };
+    let series =
+        SeriesKey { host: nas.host, resource: ResourceKey::new("disk", "sda"), field: "read_bytes_per_second".into() };
     let (from, to) = (report.moment.wall, report.moment.wall.plus(std::time::Duration::from_secs(1)));
     let query = Query { series: vec![series], from, to, step: None, max_points: 10 };
     let history = bench.hub.read(move |store| store.history.query(&query)).await.unwrap();

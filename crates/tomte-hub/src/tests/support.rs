@@ -68,11 +68,7 @@ pub(super) fn options() -> Options {
 }
 
 pub(super) fn config(folder: &Path) -> HubConfig {
-    HubConfig {
-        data: folder.to_owned(),
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        ..HubConfig::default()
-    }
+    HubConfig { data: folder.to_owned(), listen: vec!["127.0.0.1:0".parse().unwrap()], ..HubConfig::default() }
 }
 
 /// A hub in a folder.
@@ -391,7 +387,9 @@ impl<T: Transport> Agent<T> {
     pub(super) async fn acked(&mut self, position: Position) {
         loop {
             match self.next().await.unwrap() {
-                FromHub::Ack { epoch, ranges } if epoch == position.epoch && ranges.contains(position.sequence) => return,
+                FromHub::Ack { epoch, ranges } if epoch == position.epoch && ranges.contains(position.sequence) => {
+                    return;
+                }
                 _ => {}
             }
         }

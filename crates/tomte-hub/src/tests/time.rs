@@ -34,6 +34,8 @@ async fn silence_is_told_once_and_a_restart_tells_nothing() {
     let assessment = view.assessment.unwrap();
     assert_eq!((view.presence, assessment.status), (Presence::Offline, Status::Unknown), "never ok");
     assert!(assessment.reason.starts_with("not heard of for 3 min"), "{}", assessment.reason);
+    // Whatever else is changed of a host, what was announced stays announced.
+    bench.hub.add_alias(&Bench::admin(), nas.host, "files".parse().unwrap()).await.unwrap();
     // Stopped and started: who was online has its grace, who was away is not told of again.
     let before = bench.events().len();
     let clock = bench.clock.clone();
@@ -120,14 +122,16 @@ async fn what_claims_to_be_from_next_year_is_set_aside_and_told_once() {
     for reads in [2.0, 3.0] {
         agent.report(vec![disk("sda", reads)]).await;
     }
-    let shown = bench.hub.with_latest(nas.host, |_, latest| latest.resources().next().unwrap().1.readings().next().unwrap().1);
+    let shown =
+        bench.hub.with_latest(nas.host, |_, latest| latest.resources().next().unwrap().1.readings().next().unwrap().1);
     assert_eq!(shown, Some(1.0));
     assert_eq!(bench.hub.counters()["reports_quarantined"], 2);
     assert_eq!(bench.events_of(&EventKind::QUARANTINED).len(), 1);
     assert_eq!(bench.hub.counters()["readings"], 1, "no history of it");
     let folder = bench.crash_image();
     let again = Bench::reopen(folder, bench.clock.clone());
-    let shown = again.hub.with_latest(nas.host, |_, latest| latest.resources().next().unwrap().1.readings().next().unwrap().1);
+    let shown =
+        again.hub.with_latest(nas.host, |_, latest| latest.resources().next().unwrap().1.readings().next().unwrap().1);
     assert_eq!(shown, Some(1.0), "nor after a replay");
     bench.stop().await;
 }

@@ -9,5 +9,6 @@ mod session;
 mod socket;
 
 pub(crate) use registry::{Command, Links};
+#[cfg(test)]
 pub(crate) use session::serve;
 pub(crate) use socket::{Guesser, router};

@@ -345,8 +345,7 @@ impl Session {
                 "two agents use the identity of {name} and keep displacing each other: is one a clone? Remove its \
                  state folder and enrol it as a host of its own"
             );
-            let what =
-                Occurrence::new(Some(self.agent.id), EventKind::IDENTITY_CLASH, Severity::Error, message);
+            let what = Occurrence::new(Some(self.agent.id), EventKind::IDENTITY_CLASH, Severity::Error, message);
             hub.note(what.with("peer", &self.peer));
         }
     }
@@ -478,7 +477,9 @@ impl Session {
                 self.hub.refuse_host(&self.agent, host, &self.peer);
                 return Err(End::because(CloseCode::Forbidden, format!("the token does not cover the host {host}")));
             }
-            Err(Refusal::NoSuchHost) => return Err(End::because(CloseCode::Forbidden, Refusal::NoSuchHost.to_string())),
+            Err(Refusal::NoSuchHost) => {
+                return Err(End::because(CloseCode::Forbidden, Refusal::NoSuchHost.to_string()));
+            }
             Err(Refusal::Busy) => self.fail(Refusal::Busy.to_string()),
         }
         Ok(())

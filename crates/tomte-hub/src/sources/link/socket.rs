@@ -5,7 +5,7 @@
 //! same address, or from others behind the same proxy, slow down only those
 //! who fail.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -22,6 +22,7 @@ use tomte_link::{CloseCode, MAX_MESSAGE, PATH, Receiver, SUBPROTOCOL, Sender, Tr
 use super::session;
 use crate::access::{Actor, Peer};
 use crate::fleet::Host;
+use crate::http::source::Source;
 use crate::{Hub, secrets};
 
 /// What may wait to be written to one socket.
@@ -35,7 +36,11 @@ pub(crate) fn router(hub: Arc<Hub>) -> Router {
 async fn open(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
     let peer = parts.extensions.get::<Peer>().copied();
-    let from = source(&hub, peer, &parts.headers);
+    let from = {
+        let resolved = hub.resolved();
+        let trusted = |address| resolved.config.trusted_proxies.iter().any(|network| network.contains(address));
+        Source::of(peer, &parts.headers, trusted)
+    };
     let agent = match hub.admit(bearer(&parts.headers), from).await {
         Ok(agent) => agent,
         Err(refused) => return refused,
@@ -48,7 +53,7 @@ async fn open(State(hub): State<Arc<Hub>>, request: Request) -> Response {
         let text = format!("the WebSocket subprotocol {SUBPROTOCOL} is needed\n");
         return (StatusCode::BAD_REQUEST, text).into_response();
     }
-    let peer = from.map_or_else(|| "local".to_owned(), |address| address.to_string());
+    let peer = from.address.map_or_else(|| "local".to_owned(), |address| address.to_string());
     let held = hub.sessions.token();
     upgrade
         .write_buffer_size(0)
@@ -66,47 +71,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Where a connection really comes from.
-fn source(hub: &Hub, peer: Option<Peer>, headers: &HeaderMap) -> Option<IpAddr> {
-    let Some(Peer::Remote { address, .. }) = peer else { return None };
-    let resolved = hub.resolved();
-    let trusted = |address: IpAddr| resolved.config.trusted_proxies.iter().any(|network| network.contains(address));
-    let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    Some(client(address.ip(), forwarded, trusted))
-}
-
-/// The address behind the proxies: of those told, the right-most that is not a
-/// proxy of ours. What stands left of it was written by a stranger.
-fn client<'a>(
-    peer: IpAddr,
-    forwarded: impl DoubleEndedIterator<Item = &'a str>,
-    trusted: impl Fn(IpAddr) -> bool,
-) -> IpAddr {
-    let mut client = peer.to_canonical();
-    for text in forwarded.rev().flat_map(|value| value.rsplit(',')) {
-        if !trusted(client) {
-            break;
-        }
-        let Ok(next) = text.trim().parse::<IpAddr>() else { break };
-        client = next.to_canonical();
-    }
-    client
-}
-
-/// What back-off counts by: where from (a whole /64 of IPv6 is one place), and
-/// how the token begins.
+/// What back-off counts by: where from, and how the token begins.
 pub(crate) type Guesser = (Option<IpAddr>, String);
-
-fn place(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX))),
-        v4 => v4,
-    }
-}
 
 impl Hub {
     /// The host that a token speaks for, or the answer to whoever brought it.
-    async fn admit(self: &Arc<Self>, token: Option<&str>, from: Option<IpAddr>) -> Result<Arc<Host>, Response> {
+    async fn admit(self: &Arc<Self>, token: Option<&str>, from: Source) -> Result<Arc<Host>, Response> {
         let Some(text) = token else {
             return Err(refused(StatusCode::UNAUTHORIZED, "an agent's token is needed\n"));
         };
@@ -132,10 +102,10 @@ impl Hub {
         Ok(host)
     }
 
-    fn token_refused(&self, token: &str, from: Option<IpAddr>) -> Response {
+    fn token_refused(&self, token: &str, from: Source) -> Response {
         self.counters.link_tokens_refused.one();
         let prefix = secrets::prefix(token);
-        let place = from.map(place);
+        let place = from.place();
         let guesser: Guesser = (place, prefix.to_owned());
         let now = self.clock.now().boot_millis;
         let (wait, count) = {
@@ -147,7 +117,7 @@ impl Hub {
         };
         // The audit hears of the first failure, and then ever more seldom.
         if count.is_power_of_two() {
-            let actor = Actor::new("unknown", from.map(|address| address.to_string()));
+            let actor = Actor::new("unknown", from.address.map(|address| address.to_string()));
             let details = [("prefix", prefix.to_owned()), ("times", count.to_string())];
             self.audit_later(&actor, "link.connect", "", "refused: the token is not valid", details);
         }
@@ -231,19 +201,6 @@ impl Receiver for SocketReceiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_trusted_proxies_are_believed() {
-        let at = |peer: &str, forwarded: &[&str]| {
-            let proxy = |address: IpAddr| address.to_string().starts_with("10.");
-            client(peer.parse().expect("an address"), forwarded.iter().copied(), proxy).to_string()
-        };
-        assert_eq!(at("9.9.9.9", &["1.1.1.1"]), "9.9.9.9", "a stranger may claim nothing");
-        assert_eq!(at("10.0.0.1", &["6.6.6.6, 1.1.1.1"]), "1.1.1.1");
-        assert_eq!(at("10.0.0.1", &["6.6.6.6", "1.1.1.1, 10.0.0.2"]), "1.1.1.1");
-        assert_eq!(at("::ffff:10.0.0.1", &["1.1.1.1"]), "1.1.1.1");
-        assert_eq!(at("10.0.0.1", &["rubbish"]), "10.0.0.1");
-    }
 
     #[test]
     fn the_token_is_found_in_its_header_and_nowhere_else() {
