@@ -7,12 +7,15 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio::sync::watch;
+use tomte_api::client::Client;
 
 /// After this, something that should have happened will not.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -93,13 +96,28 @@ impl Process {
         }
     }
 
-    /// Everything it said that was not waited for, until it ends.
-    pub fn rest(&mut self) -> Vec<String> {
+    /// The first line from now on that holds a text.
+    pub fn wait_for_text(&mut self, text: &str) -> String {
+        self.wait_for(text, |line| line.contains(text).then(|| line.to_owned()))
+    }
+
+    /// Everything it said, once it has ended by itself, and how it ended.
+    pub fn ended(&mut self) -> (ExitStatus, String) {
         let end = Instant::now() + LIMIT;
-        while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            self.seen.push(line);
+        loop {
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.seen.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end; said so far:\n{}", self.seen.join("\n")),
+            }
         }
-        std::mem::take(&mut self.seen)
+        (self.child.wait().expect("it ends"), self.seen.join("\n"))
+    }
+
+    /// Everything it said so far.
+    pub fn said(&mut self) -> String {
+        self.seen.extend(self.lines.try_iter());
+        self.seen.join("\n")
     }
 
     /// Kills it as a power cut would.
@@ -108,11 +126,15 @@ impl Process {
         self.child.wait().expect("it ends");
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it can be asked");
+    }
+
     /// Asks it to stop, and waits until it has.
-    pub fn stop(&mut self) -> std::process::ExitStatus {
-        let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it can be asked");
-        self.child.wait().expect("it ends")
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.ended().0
     }
 }
 
@@ -121,6 +143,9 @@ impl Drop for Process {
         // It may have ended by itself; then there is nothing to do.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- a process said:\n{}\n---", self.said());
+        }
     }
 }
 
@@ -129,8 +154,9 @@ pub struct Hub {
     pub process: Process,
     pub folder: PathBuf,
     pub url: String,
-    extra: Vec<String>,
-    _temporary: Option<TempDir>,
+    arguments: Vec<String>,
+    address: watch::Sender<String>,
+    temporary: TempDir,
 }
 
 impl Hub {
@@ -139,40 +165,52 @@ impl Hub {
         Self::with(&["--listen", "127.0.0.1:0"])
     }
 
+    /// A hub on loopback with these settings in its file.
+    pub fn configured(settings: &str) -> Self {
+        let temporary = TempDir::new().expect("a temporary folder");
+        let config = temporary.path().join("hub.toml");
+        std::fs::write(&config, settings).expect("a file");
+        Self::on(temporary, &["--listen", "127.0.0.1:0", "--config", config.to_str().expect("text")])
+    }
+
     /// A hub with these arguments.
     pub fn with(arguments: &[&str]) -> Self {
-        let temporary = TempDir::new().expect("a temporary folder");
+        Self::on(TempDir::new().expect("a temporary folder"), arguments)
+    }
+
+    fn on(temporary: TempDir, arguments: &[&str]) -> Self {
         let folder = temporary.path().join("hub");
-        let extra = arguments.iter().map(|a| (*a).to_owned()).collect();
-        let (process, url) = Self::run(&folder, &extra);
-        Self { process, folder, url, extra, _temporary: Some(temporary) }
+        let arguments: Vec<_> = arguments.iter().map(|a| (*a).to_owned()).collect();
+        let (process, url) = run_hub(hub_command(&folder, &arguments));
+        Self { process, folder, address: watch::Sender::new(url.clone()), url, arguments, temporary }
     }
 
-    fn run(folder: &Path, arguments: &Vec<String>) -> (Process, String) {
-        let mut command = tomte();
-        command.arg("hub").arg("--data").arg(folder).args(arguments);
-        let mut process = Process::start(command);
-        let url = process.wait_for("address", |line| {
-            line.strip_prefix("Listening on ").and_then(|rest| rest.split_whitespace().next()).map(str::to_owned)
-        });
-        (process, url)
-    }
-
-    /// Kills it, and starts it again on the same port and folder.
+    /// Kills it, and starts it again on the same folder.
     pub fn kill_and_restart(&mut self) {
         self.process.kill();
         self.restart();
     }
 
-    /// Starts it again on the same port and folder.
+    /// Starts it again on the same folder, and on another port: the old one
+    /// may be taken by now.
     pub fn restart(&mut self) {
-        let address = self.url.rsplit_once("//").expect("a URL").1.trim_end_matches('/').to_owned();
-        for argument in &mut self.extra {
-            if argument.ends_with(":0") {
-                *argument = argument.replace(":0", &address[address.rfind(':').expect("a port")..]);
-            }
-        }
-        (self.process, self.url) = Self::run(&self.folder, &self.extra);
+        (self.process, self.url) = run_hub(hub_command(&self.folder, &self.arguments));
+        self.address.send_replace(self.url.clone());
+    }
+
+    /// Where it is, also after a restart.
+    pub fn address(&self) -> watch::Receiver<String> {
+        self.address.subscribe()
+    }
+
+    /// A folder that goes with it.
+    pub fn spare_folder(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// An admin's client, through its folder.
+    pub fn client(&self) -> Client {
+        Client::unix(self.folder.join("hub.sock"))
     }
 
     /// Runs `tomte` against it through its folder; the output on success.
@@ -199,23 +237,48 @@ impl Hub {
         serde_json::from_str(&self.tomte(&arguments)).expect("JSON")
     }
 
-    /// Enrols an agent under a name; its configuration file.
-    pub fn enrol(&self, name: &str, folder: &Path) -> PathBuf {
-        let code = self.tomte(&["host", "add", name, "--code-only"]);
-        let config = folder.join(format!("{name}.toml"));
-        let output = agent()
-            .args(["enroll", &self.url, "--code", code.trim(), "--config"])
-            .arg(&config)
-            .output()
-            .expect("tomte-agent runs");
+    /// A code for a new host.
+    pub fn code(&self, name: &str) -> String {
+        self.tomte(&["host", "add", name, "--code-only"]).trim().to_owned()
+    }
+
+    /// Enrols an agent under a name, at its address or at a proxy's; its
+    /// configuration file, with these settings.
+    pub fn enrol(&self, name: &str, url: &str, settings: &str) -> PathBuf {
+        let config = self.temporary.path().join(format!("{name}.toml"));
+        std::fs::write(&config, settings).expect("a file");
+        let output = try_enrol(url, &self.code(name), &config);
         assert!(output.status.success(), "enroll failed: {}", String::from_utf8_lossy(&output.stderr));
         config
     }
 }
 
-/// An agent that runs with that file.
-pub fn run_agent(config: &Path) -> Process {
+fn hub_command(folder: &Path, arguments: &[String]) -> Command {
+    let mut command = tomte();
+    command.arg("hub").arg("--data").arg(folder).args(arguments);
+    command
+}
+
+/// Runs a hub until it says where it listens.
+pub fn run_hub(command: Command) -> (Process, String) {
+    let mut process = Process::start(command);
+    let url = process.wait_for("address", |line| line.strip_prefix("Listening on ").map(str::to_owned));
+    (process, url)
+}
+
+/// Enrols an agent with that file.
+pub fn try_enrol(url: &str, code: &str, config: &Path) -> Output {
+    agent().args(["enroll", url, "--code", code, "--config"]).arg(config).output().expect("tomte-agent runs")
+}
+
+/// The command of an agent with that file.
+pub fn agent_command(config: &Path) -> Command {
     let mut command = agent();
     command.args(["run", "--config"]).arg(config);
-    Process::start(command)
+    command
+}
+
+/// An agent that runs with that file.
+pub fn run_agent(config: &Path) -> Process {
+    Process::start(agent_command(config))
 }

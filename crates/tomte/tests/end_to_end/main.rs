@@ -1,0 +1,20 @@
+//! The real programs, end to end: hub, agents and command line as processes,
+//! over real sockets, and what happens when they are killed, cut off, lied to
+//! or left without space.
+//!
+//! One target for all of it, because linking it is what takes long. Each file
+//! is a theme; what they share is in `support`. Nothing here sleeps.
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
+
+mod command_line;
+mod connections;
+mod databases;
+mod demo;
+mod disk_full;
+mod flood;
+mod killed;
+mod newer;
+mod strangers;
+mod support;
+mod tls;
+mod whole_way;

@@ -1,0 +1,42 @@
+//! What the tests share: processes, agents inside this process, a network that
+//! can be broken, and ways to ask a hub.
+
+mod agents;
+mod ask;
+mod http;
+mod process;
+mod proxy;
+mod raw;
+mod space;
+
+pub use agents::{Acked, SimulatedAgent, enrol, numbers};
+pub use ask::{Watcher, counter, event_of, events};
+pub use http::{Answer, Http};
+pub use process::{Hub, LIMIT, Process, agent, agent_command, run_agent, run_hub, tomte, try_enrol};
+pub use proxy::Proxy;
+pub use raw::{Said, Stranger};
+pub use space::SmallDisk;
+
+use std::future::Future;
+use std::sync::OnceLock;
+
+use tokio::runtime::Runtime;
+
+/// Runs what is asynchronous. One runtime for all tests: they share two cores.
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    let runtime = RUNTIME.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+    });
+    runtime.block_on(work)
+}
+
+/// As [`block_on`], but fails when it takes longer than anything should.
+pub fn in_time<T>(what: &str, work: impl Future<Output = T>) -> T {
+    block_on(async {
+        match tokio::time::timeout(LIMIT, work).await {
+            Ok(done) => done,
+            Err(_) => panic!("{what} did not happen in time"),
+        }
+    })
+}
