@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tomte_model::{HostId, Problem, Status, Timestamp, Value};
+use tomte_model::{HostId, Problem, Status, Timestamp, Value as Scalar};
 
 use crate::event::Event;
 use crate::host::Host;
@@ -152,8 +152,8 @@ pub struct ResourceDelta {
     pub facets: BTreeMap<String, Option<Facet>>,
     /// Texts and flags that changed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "openapi", schema(schema_with = nullable::<Value>))]
-    pub attributes: BTreeMap<String, Option<Value>>,
+    #[cfg_attr(feature = "openapi", schema(schema_with = nullable::<Scalar>))]
+    pub attributes: BTreeMap<String, Option<Scalar>>,
     /// Numbers that changed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "openapi", schema(schema_with = nullable_number))]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tomte_model::latest::{FacetState, ResourceState};
-use tomte_model::{HostId, Problem, ResourceKey, Status, Table as ModelTable, Timestamp, Value};
+use tomte_model::{HostId, Problem, ResourceKey, Status, Table as ModelTable, Timestamp, Value as Scalar};
 
 /// A resource, as it was last seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct Resource {
     /// Its parts, each with its own age.
     pub facets: BTreeMap<String, Facet>,
     /// Texts and flags of all parts.
-    pub attributes: BTreeMap<String, Value>,
+    pub attributes: BTreeMap<String, Scalar>,
     /// Numbers of all parts, by field.
     pub readings: BTreeMap<String, f64>,
     /// Latest-only lists, by name. Left out of lists across hosts.
@@ -107,7 +107,7 @@ pub struct Table {
     /// The columns' names.
     pub columns: Vec<String>,
     /// The rows, each as long as `columns`; null is missing.
-    pub rows: Vec<Vec<Option<Value>>>,
+    pub rows: Vec<Vec<Option<Scalar>>>,
 }
 
 impl Table {

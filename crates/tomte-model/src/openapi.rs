@@ -33,7 +33,7 @@ schemas! {
         .enum_values(Some(Status::ALL.map(Status::as_str)));
     Severity, "Severity" => text("How much an event matters.")
         .enum_values(Some(["info", "warning", "error", "critical"]));
-    Value, "Value" => OneOfBuilder::new()
+    Value, "Scalar" => OneOfBuilder::new()
         .description(Some("A text, a flag or a number."))
         .item(Object::with_type(Type::Boolean))
         .item(Object::with_type(Type::Number))

@@ -25,6 +25,8 @@ use crate::access::Viewer;
 const CONNECTIONS: usize = 512;
 /// How large a client's message may be.
 const REQUEST_LIMIT: usize = 64 * 1024;
+/// Requests are short; the library would hold 128 KiB for each client.
+const READ_BUFFER: usize = 4 * 1024;
 
 /// What live connections share.
 #[derive(Debug)]
@@ -56,7 +58,8 @@ pub(crate) async fn live(
     let place = Arc::clone(&app.live.0)
         .try_acquire_owned()
         .map_err(|_| Failure::unavailable("too-many-connections", "too many live connections are open"))?;
-    let upgrade = upgrade.max_message_size(REQUEST_LIMIT).max_frame_size(REQUEST_LIMIT);
+    let upgrade =
+        upgrade.read_buffer_size(READ_BUFFER).max_message_size(REQUEST_LIMIT).max_frame_size(REQUEST_LIMIT);
     Ok(upgrade.on_upgrade(move |socket| async move {
         // Tracked, so that a hub that stops waits for the goodbye.
         let sessions = app.hub.sessions.clone();

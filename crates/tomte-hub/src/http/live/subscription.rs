@@ -60,7 +60,7 @@ impl Subscription {
             resources: request.resources,
             events: request.events,
             every,
-            due: Instant::now() + every,
+            due: Instant::now(),
             seen_hosts: BTreeMap::new(),
             seen: HashMap::new(),
             changed: HashMap::new(),
@@ -128,6 +128,8 @@ impl Subscription {
         self.seen_hosts.clear();
         self.note_all(hub);
         let delta = self.difference(hub);
+        // The first change after it is told at once.
+        self.due = Instant::now();
         let resources = self.seen.values().flat_map(BTreeMap::values).cloned().collect();
         Snapshot { at: delta.at, hosts: delta.hosts, resources }
     }
@@ -195,7 +197,7 @@ impl Subscription {
             let resource = self.narrowed(Resource::of(name, id, key, state, now));
             // That it grew older in words ("not read for 2 min") is no news.
             let aged = |before: &Resource| {
-                (before.at, before.stale, before.status) == (resource.at, resource.stale, resource.status)
+                before.stale && resource.stale && (before.at, before.status) == (resource.at, resource.status)
             };
             if seen.get(key).is_some_and(aged) {
                 return;

@@ -5,12 +5,12 @@ use crate::http::routes::{Access, access_table};
 
 /// What the documentation says is open; the list must agree.
 const OPEN: &[(&str, &str)] = &[
-    ("GET", "/api/v1/openapi.json"),
-    ("GET", "/healthz"),
-    ("GET", "/readyz"),
     ("POST", "/api/v1/enroll"),
     ("POST", "/api/v1/login"),
+    ("GET", "/api/v1/openapi.json"),
     ("POST", "/api/v1/setup"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
 ];
 
 /// A path with parameters that make no sense: who may not pass must not learn
@@ -144,4 +144,12 @@ async fn every_answer_carries_the_headers_that_browsers_need() {
         hub.send(stranger(), request(Method::POST, "/", &[], None)).await.status,
         StatusCode::METHOD_NOT_ALLOWED
     );
+}
+
+#[tokio::test]
+async fn answers_are_compressed_for_those_who_can_read_that() {
+    let hub = TestHub::new();
+    let request = request(Method::GET, "/api/v1/catalogue", &[("accept-encoding", "gzip")], None);
+    let answer = hub.send(Peer::Local { uid: 0 }, request).await;
+    assert_eq!(answer.headers["content-encoding"], "gzip");
 }

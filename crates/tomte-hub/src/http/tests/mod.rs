@@ -1,6 +1,8 @@
 //! The API against a real hub on a folder of its own: requests go through the
 //! whole router, reports come in by the front door.
 
+#![allow(clippy::unwrap_used)]
+
 mod access;
 mod api;
 mod live;
@@ -11,6 +13,7 @@ mod sign_in;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -87,7 +90,9 @@ impl TestHub {
         let folder = tempfile::tempdir().unwrap();
         let config = HubConfig { data: folder.path().join("data"), ..config };
         let clock = Arc::new(TestClock(AtomicI64::new(START)));
-        let hub = Hub::open(Resolved::of(config), Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+        let options = tomte_store::Options { commit_window: Duration::ZERO, ..crate::open::store_options(&config) };
+        let shared = Arc::clone(&clock) as Arc<dyn Clock>;
+        let hub = Hub::open_with(Resolved::of(config), shared, options).unwrap();
         Self { router: router(Arc::clone(&hub)), hub, clock, _folder: folder }
     }
 
@@ -148,6 +153,7 @@ impl TestHub {
     /// A host's agent reports, and the report is durable.
     fn report(&self, host: HostId, collector: &str, sequence: u64, facets: Vec<Facet>) {
         self.report_scopes(host, collector, sequence, vec![Scope::complete(collector.to_owned(), facets)]);
+        self.hub.store().history.flush().unwrap();
     }
 
     /// Writes the events that wait; a running hub does so twice a second.
@@ -178,9 +184,7 @@ impl TestHub {
             }],
         };
         let agent = self.hub.fleet.get(host).unwrap();
-        let durable = Box::new(|result: Result<_, _>| drop(result.unwrap()));
-        self.hub.take_in(&agent, report, durable).unwrap();
-        self.hub.store().history.flush().unwrap();
+        self.hub.take_in(&agent, report, Box::new(|durable| assert!(durable.is_ok()))).unwrap();
     }
 }
 
