@@ -123,7 +123,7 @@ pub(crate) async fn remove_user(
 
 /// Sets an account's password, and ends its sessions; the session that asks
 /// goes on.
-#[utoipa::path(put, path = "/api/v1/users/{name}/password", tag = "accounts", request_body = SetPassword,
+#[utoipa::path(put, path = "/api/v1/users/{name}/password", operation_id = "set_user_password", tag = "accounts", request_body = SetPassword,
     params(("name" = String, Path, description = "The account's name")),
     responses((status = 204)))]
 pub(crate) async fn set_password(
@@ -149,7 +149,7 @@ pub(crate) async fn set_password(
 }
 
 /// Sets what an account may do.
-#[utoipa::path(put, path = "/api/v1/users/{name}/role", tag = "accounts", request_body = SetRole,
+#[utoipa::path(put, path = "/api/v1/users/{name}/role", operation_id = "set_user_role", tag = "accounts", request_body = SetRole,
     params(("name" = String, Path, description = "The account's name")),
     responses((status = 200, body = User)))]
 pub(crate) async fn set_role(

@@ -12,7 +12,7 @@ use super::problem::Failure;
 use crate::access::Admin;
 
 /// The audit, newest first.
-#[utoipa::path(get, path = "/api/v1/audit", tag = "accounts",
+#[utoipa::path(get, path = "/api/v1/audit", operation_id = "audit", tag = "accounts",
     params(
         ("limit" = Option<u32>, Query, description = "How many at most; 1,000 when absent"),
         ("cursor" = Option<String>, Query, description = "Where the page before ended"),

@@ -37,7 +37,7 @@ pub(crate) async fn add_host(
 }
 
 /// Makes an enrolment code that lets the agent of a known host in again.
-#[utoipa::path(post, path = "/api/v1/hosts/{host}/enrolment", tag = "hosts",
+#[utoipa::path(post, path = "/api/v1/hosts/{host}/enrolment", operation_id = "invite_host_again", tag = "hosts",
     params(("host" = String, Path, description = "Name, alias or id")),
     responses((status = 201, body = Enrolment)))]
 pub(crate) async fn invite_again(
@@ -88,7 +88,7 @@ pub(crate) async fn enroll(
 
 /// Makes a new token for a host's agent. The old one works until the new one
 /// is first used.
-#[utoipa::path(post, path = "/api/v1/hosts/{host}/token", tag = "hosts",
+#[utoipa::path(post, path = "/api/v1/hosts/{host}/token", operation_id = "rotate_host_token", tag = "hosts",
     params(("host" = String, Path, description = "Name, alias or id")),
     responses((status = 201, body = HostToken)))]
 pub(crate) async fn rotate_token(
@@ -101,7 +101,7 @@ pub(crate) async fn rotate_token(
 }
 
 /// Ends all tokens of a host's agent at once, and its connection.
-#[utoipa::path(delete, path = "/api/v1/hosts/{host}/token", tag = "hosts",
+#[utoipa::path(delete, path = "/api/v1/hosts/{host}/token", operation_id = "revoke_host_tokens", tag = "hosts",
     params(("host" = String, Path, description = "Name, alias or id")),
     responses((status = 204)))]
 pub(crate) async fn revoke_tokens(by: Admin, of: OfHost, State(app): State<App>) -> Result<StatusCode, Failure> {

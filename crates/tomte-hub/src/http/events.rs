@@ -23,7 +23,7 @@ pub(crate) fn event(app: &App, stored: &StoredEvent) -> Event {
 
 /// What happened: newest first, or with `after` oldest first from a receipt
 /// number on, to follow along.
-#[utoipa::path(get, path = "/api/v1/events", tag = "events",
+#[utoipa::path(get, path = "/api/v1/events", operation_id = "events", tag = "events",
     params(
         ("host" = Option<Vec<String>>, Query, description = "Of these hosts: name, alias or id"),
         ("type" = Option<Vec<String>>, Query, description = "Of these types: status_changed, host_offline …"),

@@ -51,7 +51,7 @@ pub(crate) fn host_name(text: String) -> Result<HostName, Failure> {
 }
 
 /// All hosts, by name.
-#[utoipa::path(get, path = "/api/v1/hosts", tag = "hosts",
+#[utoipa::path(get, path = "/api/v1/hosts", operation_id = "hosts", tag = "hosts",
     params(
         ("limit" = Option<u32>, Query, description = "How many at most; 1,000 when absent"),
         ("cursor" = Option<String>, Query, description = "Where the page before ended"),
@@ -67,7 +67,7 @@ pub(crate) async fn list(_: Viewer, params: Params, State(app): State<App>) -> R
 }
 
 /// One host.
-#[utoipa::path(get, path = "/api/v1/hosts/{host}", tag = "hosts",
+#[utoipa::path(get, path = "/api/v1/hosts/{host}", operation_id = "host", tag = "hosts",
     params(("host" = String, Path, description = "Name, alias or id")),
     responses((status = 200, body = Host)))]
 pub(crate) async fn show(_: Viewer, of: OfHost, State(app): State<App>) -> Result<Json<Host>, Failure> {
@@ -75,7 +75,7 @@ pub(crate) async fn show(_: Viewer, of: OfHost, State(app): State<App>) -> Resul
 }
 
 /// Deletes a host with all its history.
-#[utoipa::path(delete, path = "/api/v1/hosts/{host}", tag = "hosts",
+#[utoipa::path(delete, path = "/api/v1/hosts/{host}", operation_id = "remove_host", tag = "hosts",
     params(("host" = String, Path, description = "Name, alias or id")),
     responses((status = 204)))]
 pub(crate) async fn remove(by: Admin, of: OfHost, State(app): State<App>) -> Result<StatusCode, Failure> {
@@ -84,7 +84,7 @@ pub(crate) async fn remove(by: Admin, of: OfHost, State(app): State<App>) -> Res
 }
 
 /// Renames a host. The old name stays an alias.
-#[utoipa::path(put, path = "/api/v1/hosts/{host}/name", tag = "hosts", request_body = RenameHost,
+#[utoipa::path(put, path = "/api/v1/hosts/{host}/name", operation_id = "rename_host", tag = "hosts", request_body = RenameHost,
     params(("host" = String, Path, description = "Name, alias or id")),
     responses((status = 200, body = Host)))]
 pub(crate) async fn rename(
@@ -98,7 +98,7 @@ pub(crate) async fn rename(
 }
 
 /// Gives a host one more name.
-#[utoipa::path(post, path = "/api/v1/hosts/{host}/aliases", tag = "hosts", request_body = AddAlias,
+#[utoipa::path(post, path = "/api/v1/hosts/{host}/aliases", operation_id = "add_host_alias", tag = "hosts", request_body = AddAlias,
     params(("host" = String, Path, description = "Name, alias or id")),
     responses((status = 200, body = Host)))]
 pub(crate) async fn add_alias(
@@ -112,7 +112,7 @@ pub(crate) async fn add_alias(
 }
 
 /// Takes an alias from a host.
-#[utoipa::path(delete, path = "/api/v1/hosts/{host}/aliases/{alias}", tag = "hosts",
+#[utoipa::path(delete, path = "/api/v1/hosts/{host}/aliases/{alias}", operation_id = "remove_host_alias", tag = "hosts",
     params(
         ("host" = String, Path, description = "Name, alias or id"),
         ("alias" = String, Path, description = "The alias to take away"),
@@ -129,7 +129,7 @@ pub(crate) async fn remove_alias(
 }
 
 /// Sets all roles of a host.
-#[utoipa::path(put, path = "/api/v1/hosts/{host}/roles", tag = "hosts", request_body = SetRoles,
+#[utoipa::path(put, path = "/api/v1/hosts/{host}/roles", operation_id = "set_host_roles", tag = "hosts", request_body = SetRoles,
     params(("host" = String, Path, description = "Name, alias or id")),
     responses((status = 200, body = Host)))]
 pub(crate) async fn set_roles(
@@ -147,7 +147,7 @@ fn grant(app: &App, id: HostId) -> Option<Grant> {
 }
 
 /// The hosts for which a host's agent may report, beside its own.
-#[utoipa::path(get, path = "/api/v1/hosts/{host}/grants", tag = "hosts",
+#[utoipa::path(get, path = "/api/v1/hosts/{host}/grants", operation_id = "host_grants", tag = "hosts",
     params(
         ("host" = String, Path, description = "Name, alias or id"),
         ("limit" = Option<u32>, Query, description = "How many at most; 1,000 when absent"),
@@ -173,7 +173,7 @@ pub(crate) async fn grants(
 
 /// Lets a host's agent report for another host. A name that is not known yet
 /// makes a host without an agent of its own.
-#[utoipa::path(post, path = "/api/v1/hosts/{host}/grants", tag = "hosts", request_body = GrantVia,
+#[utoipa::path(post, path = "/api/v1/hosts/{host}/grants", operation_id = "add_host_grant", tag = "hosts", request_body = GrantVia,
     params(("host" = String, Path, description = "Name, alias or id")),
     responses((status = 200, body = Grant)))]
 pub(crate) async fn add_grant(
@@ -191,7 +191,7 @@ pub(crate) async fn add_grant(
 }
 
 /// Takes such a right back.
-#[utoipa::path(delete, path = "/api/v1/hosts/{host}/grants/{via}", tag = "hosts",
+#[utoipa::path(delete, path = "/api/v1/hosts/{host}/grants/{via}", operation_id = "remove_host_grant", tag = "hosts",
     params(
         ("host" = String, Path, description = "Name, alias or id"),
         ("via" = String, Path, description = "The host that is reported for: name, alias or id"),
@@ -209,7 +209,7 @@ pub(crate) async fn remove_grant(
 }
 
 /// Asks a host's agent to read now.
-#[utoipa::path(post, path = "/api/v1/hosts/{host}/refresh", tag = "hosts", request_body = Refresh,
+#[utoipa::path(post, path = "/api/v1/hosts/{host}/refresh", operation_id = "refresh_host", tag = "hosts", request_body = Refresh,
     params(("host" = String, Path, description = "Name, alias or id")),
     responses((status = 202)))]
 pub(crate) async fn refresh(
@@ -223,7 +223,7 @@ pub(crate) async fn refresh(
 }
 
 /// What the hub pushes to a host, and what of it the host refused.
-#[utoipa::path(get, path = "/api/v1/hosts/{host}/settings", tag = "hosts",
+#[utoipa::path(get, path = "/api/v1/hosts/{host}/settings", operation_id = "host_settings", tag = "hosts",
     params(("host" = String, Path, description = "Name, alias or id")),
     responses((status = 200, body = HostSettings)))]
 pub(crate) async fn settings(_: Viewer, of: OfHost, State(app): State<App>) -> Result<Json<HostSettings>, Failure> {
@@ -242,7 +242,7 @@ pub(crate) async fn settings(_: Viewer, of: OfHost, State(app): State<App>) -> R
 
 /// Replaces what the hub pushes to a host. The host's own file wins, and what
 /// it does not take comes back as refused.
-#[utoipa::path(put, path = "/api/v1/hosts/{host}/settings", tag = "hosts", request_body = SetHostSettings,
+#[utoipa::path(put, path = "/api/v1/hosts/{host}/settings", operation_id = "set_host_settings", tag = "hosts", request_body = SetHostSettings,
     params(("host" = String, Path, description = "Name, alias or id")),
     responses((status = 200, body = HostSettings)))]
 pub(crate) async fn set_settings(

@@ -95,7 +95,7 @@ pub fn openapi() -> String {
 }
 
 /// This document.
-#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "hub",
+#[utoipa::path(get, path = "/api/v1/openapi.json", operation_id = "openapi", tag = "hub",
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
 pub(crate) async fn document() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()

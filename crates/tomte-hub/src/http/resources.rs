@@ -128,7 +128,7 @@ fn hosts(app: &App, params: &Params) -> Result<Vec<(HostId, String)>, Failure> {
 }
 
 /// The resources of a host, with their lists.
-#[utoipa::path(get, path = "/api/v1/hosts/{host}/resources", tag = "resources",
+#[utoipa::path(get, path = "/api/v1/hosts/{host}/resources", operation_id = "host_resources", tag = "resources",
     params(
         ("host" = String, Path, description = "Name, alias or id"),
         ("kind" = Option<Vec<String>>, Query, description = "Of these kinds"),
@@ -151,7 +151,7 @@ pub(crate) async fn of_host(
 }
 
 /// Resources across hosts, without their lists.
-#[utoipa::path(get, path = "/api/v1/resources", tag = "resources",
+#[utoipa::path(get, path = "/api/v1/resources", operation_id = "resources", tag = "resources",
     params(
         ("host" = Option<Vec<String>>, Query, description = "Of these hosts: name, alias or id"),
         ("kind" = Option<Vec<String>>, Query, description = "Of these kinds"),
@@ -207,7 +207,7 @@ pub(crate) async fn latest(
 }
 
 /// Removes a resource by hand. It comes back if a collector still sees it.
-#[utoipa::path(delete, path = "/api/v1/hosts/{host}/resources/{kind}/{name}", tag = "resources",
+#[utoipa::path(delete, path = "/api/v1/hosts/{host}/resources/{kind}/{name}", operation_id = "forget_resource", tag = "resources",
     params(
         ("host" = String, Path, description = "Name, alias or id"),
         ("kind" = String, Path, description = "The kind"),

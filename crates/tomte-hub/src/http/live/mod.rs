@@ -58,8 +58,7 @@ pub(crate) async fn live(
     let place = Arc::clone(&app.live.0)
         .try_acquire_owned()
         .map_err(|_| Failure::unavailable("too-many-connections", "too many live connections are open"))?;
-    let upgrade =
-        upgrade.read_buffer_size(READ_BUFFER).max_message_size(REQUEST_LIMIT).max_frame_size(REQUEST_LIMIT);
+    let upgrade = upgrade.read_buffer_size(READ_BUFFER).max_message_size(REQUEST_LIMIT).max_frame_size(REQUEST_LIMIT);
     Ok(upgrade.on_upgrade(move |socket| async move {
         // Tracked, so that a hub that stops waits for the goodbye.
         let sessions = app.hub.sessions.clone();
