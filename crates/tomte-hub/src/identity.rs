@@ -27,6 +27,10 @@ use tomte_model::Timestamp;
 /// The key's file in the data folder.
 pub const KEY_FILE: &str = "identity.key";
 
+/// The authority's certificate in the data folder, for browsers and programs
+/// that are to trust the hub. It is no secret.
+pub const AUTHORITY_FILE: &str = "identity.crt";
+
 /// The name that is always in the leaf: agents ask for it, whatever address
 /// they dialled.
 pub const LEAF_NAME: &str = "tomte-hub";
@@ -83,6 +87,7 @@ pub enum IdentityError {
 pub struct Identity {
     issuer: Issuer<'static, KeyPair>,
     authority: CertificateDer<'static>,
+    authority_pem: String,
     pin: [u8; 32],
     fresh: bool,
 }
@@ -110,6 +115,18 @@ impl Identity {
     /// # Errors
     /// When the key cannot be read, made or believed.
     pub fn open(folder: &Path) -> Result<Self, IdentityError> {
+        let identity = Self::read_or_make(folder)?;
+        let path = folder.join(AUTHORITY_FILE);
+        // Any certificate of the key is as good as another; the first is kept,
+        // so that nobody has to import it again.
+        if identity.fresh || !path.exists() {
+            write_new(&path, identity.authority_pem.as_bytes(), 0o644)
+                .map_err(|source| IdentityError::Io { path, source })?;
+        }
+        Ok(identity)
+    }
+
+    fn read_or_make(folder: &Path) -> Result<Self, IdentityError> {
         let path = folder.join(KEY_FILE);
         let io = |source| IdentityError::Io { path: path.clone(), source };
         match std::fs::read_to_string(&path) {
@@ -122,7 +139,7 @@ impl Identity {
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-                write_new(&path, key.serialize_pem().as_bytes()).map_err(io)?;
+                write_new(&path, key.serialize_pem().as_bytes(), 0o600).map_err(io)?;
                 Self::of(key, true)
             }
             Err(error) => Err(io(error)),
@@ -138,22 +155,16 @@ impl Identity {
         // and the authority never ends.
         params.not_before = rcgen::date_time_ymd(1970, 1, 1);
         params.not_after = rcgen::date_time_ymd(9999, 12, 31);
-        let authority = params.self_signed(&key)?.der().clone();
+        let certificate = params.self_signed(&key)?;
+        let (authority, authority_pem) = (certificate.der().clone(), certificate.pem());
         let pin = Sha256::digest(key.subject_public_key_info()).into();
-        Ok(Self { issuer: Issuer::new(params, key), authority, pin, fresh })
+        Ok(Self { issuer: Issuer::new(params, key), authority, authority_pem, pin, fresh })
     }
 
     /// SHA-256 of the public key's SubjectPublicKeyInfo: what agents know.
     #[must_use]
     pub fn pin(&self) -> [u8; 32] {
         self.pin
-    }
-
-    /// The certificate that the key signed for itself: the authority behind
-    /// every leaf.
-    #[must_use]
-    pub fn authority(&self) -> &CertificateDer<'static> {
-        &self.authority
     }
 
     /// Whether the key was just made.
@@ -226,15 +237,15 @@ fn server_config(
     Ok(Arc::new(config))
 }
 
-/// Writes a file that only its owner may read, whole or not at all.
-fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Writes a file, whole or not at all.
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     let temporary = path.with_extension("new");
     // What a crash left behind is nobody's: the name is only ever used here.
     match std::fs::remove_file(&temporary) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
@@ -258,9 +269,13 @@ mod tests {
         assert!(first.is_fresh());
         let path = folder.path().join(KEY_FILE);
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        let certificate = folder.path().join(AUTHORITY_FILE);
+        let exported = std::fs::read(&certificate).unwrap();
+        CertificateDer::from_pem_slice(&exported).unwrap();
         let second = Identity::open(folder.path()).unwrap();
         assert!(!second.is_fresh());
         assert_eq!(first.pin(), second.pin());
+        assert_eq!(std::fs::read(&certificate).unwrap(), exported, "nobody has to import it again");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(Identity::open(folder.path()), Err(IdentityError::Exposed { .. })));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();

@@ -25,6 +25,8 @@ pub(crate) struct Records {
     hosts: Mutex<BTreeSet<HostId>>,
     kinds: Mutex<BTreeSet<Name>>,
     audit: Mutex<VecDeque<AuditEntry>>,
+    /// Held while writing, so that nothing is written twice.
+    writing: Mutex<()>,
     pub(crate) arrived: Notify,
 }
 
@@ -83,6 +85,7 @@ impl Hub {
     }
 
     fn try_write_records(&self) -> Result<(), StoreError> {
+        let _alone = lock(&self.records.writing);
         let state = &*self.store.state;
         // Hosts first: events and the audit speak of them.
         loop {

@@ -159,6 +159,7 @@ async fn greet_and_run<R: Receiver>(
         place,
         done,
         in_flight: 0,
+        gaps_in_flight: 0,
         pending: Pending::default(),
         via: Vec::new(),
         failing: None,
@@ -183,10 +184,12 @@ fn transport_end(hub: &Hub, error: &TransportError) -> End {
     }
 }
 
-/// A report that is durable, or could not be made so.
-struct Done {
-    position: Position,
-    result: Result<Receipt, StoreError>,
+/// Something that is durable, or could not be made so.
+enum Done {
+    /// A report.
+    Report(Position, Result<Receipt, StoreError>),
+    /// A part of what is kept of a gap.
+    Gap(Result<(), StoreError>),
 }
 
 /// What is to be said as soon as there is room, each at most once.
@@ -202,10 +205,10 @@ struct Pending {
 }
 
 impl Pending {
-    fn is_empty(&self) -> bool {
+    fn is_empty(&self, echo_may_go: bool) -> bool {
         self.welcome.is_none()
             && self.acks.is_empty()
-            && self.echo.is_none()
+            && (self.echo.is_none() || !echo_may_go)
             && self.resends.is_empty()
             && self.live.is_none()
             && self.refresh.is_none()
@@ -221,6 +224,10 @@ struct Session {
     place: Place,
     done: mpsc::UnboundedSender<Done>,
     in_flight: usize,
+    /// Parts of gaps on their way to the disk. Until they are there no
+    /// heartbeat is answered: the answer tells the agent that what it said
+    /// before is kept.
+    gaps_in_flight: usize,
     pending: Pending,
     /// Hosts without an agent of their own that this connection reported for.
     via: Vec<Arc<Host>>,
@@ -259,7 +266,7 @@ impl Session {
                     }
                 }
                 Some(done) = durable.recv() => self.done(done),
-                Ok(room) = outgoing.reserve(), if !self.pending.is_empty() => {
+                Ok(room) = outgoing.reserve(), if !self.pending.is_empty(self.gaps_in_flight == 0) => {
                     if let Some(message) = self.next_message() {
                         room.send(Outgoing::Message(message));
                     }
@@ -372,13 +379,20 @@ impl Session {
         None
     }
 
-    fn done(&mut self, Done { position, result }: Done) {
-        self.in_flight -= 1;
-        match result {
-            Ok(_) => {
-                self.pending.acks.entry(position.epoch).or_default().insert(position.sequence);
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Report(position, result) => {
+                self.in_flight -= 1;
+                match result {
+                    Ok(_) => {
+                        self.pending.acks.entry(position.epoch).or_default().insert(position.sequence);
+                    }
+                    Err(error) => self.fail(error.to_string()),
+                }
             }
-            Err(error) => self.fail(error.to_string()),
+            Done::Gap(Ok(())) => self.gaps_in_flight -= 1,
+            // Stays unanswered: on its next connection the agent tells again.
+            Done::Gap(Err(error)) => self.fail(error.to_string()),
         }
     }
 
@@ -395,7 +409,9 @@ impl Session {
         if let Some(welcome) = pending.welcome.take() {
             return Some(self.link.welcome(&welcome));
         }
-        if let Some(echo) = pending.echo.take() {
+        if self.gaps_in_flight == 0
+            && let Some(echo) = pending.echo.take()
+        {
             return Some(self.link.heartbeat(echo, self.hub.now()));
         }
         if let Some((epoch, ranges)) = pending.acks.pop_first() {
@@ -441,6 +457,7 @@ impl Session {
                 }
                 FromAgent::Described(kind) => self.hub.describe(kind),
                 FromAgent::Heartbeat(heartbeat) => self.heartbeat(&heartbeat),
+                FromAgent::Gap(_) if !self.hub.events.has_room() => self.fail(Refusal::Busy.to_string()),
                 FromAgent::Gap(gap) => self.gap(&gap),
                 FromAgent::SettingsResult(result) => self.settings_result(result),
                 FromAgent::Close { code, reason } => {
@@ -463,7 +480,7 @@ impl Session {
                 drop(permit);
                 // Nobody listens any more when the connection has ended; the
                 // agent will send again and be told then.
-                let _ = done.send(Done { position, result });
+                let _ = done.send(Done::Report(position, result));
             }),
         );
         match taken {
@@ -546,12 +563,9 @@ impl Session {
         if whole == gap.count.wrapping_sub(1) {
             // Every one of them is lost. Otherwise some may still come, and
             // must not be taken for received.
-            let host = self.agent.id;
-            let noted = move |result: Result<(), StoreError>| {
-                if let Err(error) = result {
-                    tracing::warn!(%host, %error, "a gap could not be noted; the agent will tell again");
-                }
-            };
+            let done = self.done.clone();
+            let noted = move |result| drop(done.send(Done::Gap(result)));
+            self.gaps_in_flight += 1;
             hub.store.history.declare_gap(self.agent.id, gap.epoch, gap.first..=gap.last, Box::new(noted));
         }
         let details = [("epoch", gap.epoch), ("first", gap.first), ("last", gap.last), ("count", gap.count)];
@@ -576,9 +590,10 @@ impl Session {
             details: details.map(|(key, number)| (key.to_owned(), number.to_string())).into(),
         };
         hub.counters.reports_lost_at_agents.add(usize::try_from(count).unwrap_or(usize::MAX));
-        if hub.events.has_room() {
-            hub.events.push([NewEvent { host: Some(self.agent.id), received_at: now, event }]);
-        }
+        hub.events.push([NewEvent { host: Some(self.agent.id), received_at: now, event }]);
+        let (writing, done) = (Arc::clone(hub), self.done.clone());
+        self.gaps_in_flight += 1;
+        hub.sessions.spawn_blocking(move || drop(done.send(Done::Gap(writing.write_records()))));
     }
 
     fn settings_result(&self, result: SettingsResult) {

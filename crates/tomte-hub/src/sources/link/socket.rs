@@ -25,6 +25,10 @@ use crate::fleet::Host;
 use crate::http::source::Source;
 use crate::{Hub, secrets};
 
+/// A report is a few hundred bytes. The library fills all of its buffer with
+/// zeros before each read, so the usual 128 KiB would be held, and written, for
+/// each agent.
+const READ_BUFFER: usize = 4 * 1024;
 /// What may wait to be written to one socket.
 const WRITE_BUFFER: usize = 4 * MAX_MESSAGE;
 
@@ -56,6 +60,7 @@ async fn open(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     let peer = from.address.map_or_else(|| "local".to_owned(), |address| address.to_string());
     let held = hub.sessions.token();
     upgrade
+        .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
         .max_write_buffer_size(WRITE_BUFFER)
         .on_failed_upgrade(|error| tracing::debug!(%error, "a link was not upgraded"))
