@@ -233,3 +233,59 @@ fn a_crash_while_a_database_was_made_leaves_no_trace() {
     names.sort();
     assert_eq!(names, ["history.db", "lock", "state.db"]);
 }
+
+/// After a crash the log holds what the file lacks. A file that lacks more than
+/// that is refused as well, and nothing of the log is written into it.
+#[test]
+fn a_file_cut_off_beside_its_log_is_refused_and_untouched() {
+    let folder = filled();
+    let store = open(folder.path());
+    for sequence in 51..=400 {
+        append(&*store.history, arrival(report(host(1), "tank", sequence, "reef", &[("e0", 1.0)]))).unwrap();
+        let entry = AuditEntry {
+            at: at(1),
+            actor: "somebody".into(),
+            address: None,
+            action: "feed".into(),
+            target: None,
+            outcome: "ok".repeat(50),
+            details: Default::default(),
+        };
+        store.state.audit(&entry).unwrap();
+    }
+    // What a power cut leaves behind.
+    let crashed = tempfile::tempdir().unwrap();
+    for file in ["state.db", "state.db-wal", "history.db", "history.db-wal"] {
+        fs::copy(folder.path().join(file), crashed.path().join(file)).unwrap();
+    }
+    drop(store);
+    for file in ["state.db", "history.db"] {
+        let path = crashed.path().join(file);
+        let log = path.with_extension("db-wal");
+        let (good, good_log) = (fs::read(&path).unwrap(), fs::read(&log).unwrap());
+        assert!(!good_log.is_empty());
+        for pages in [2, 3] {
+            fs::write(&path, &good[..pages * 8192]).unwrap();
+            let error = refusal(crashed.path(), file);
+            assert!(error.contains("is damaged") && error.contains("left untouched"), "{error}");
+            assert!(fs::read(&log).unwrap() == good_log, "the log of {file} was changed");
+        }
+        fs::write(&path, &good).unwrap();
+    }
+    let store = open(crashed.path());
+    let received = store.history.received(host(1), 7);
+    assert!(received.contains(400), "{received:?}");
+}
+
+#[test]
+fn a_closed_database_needs_no_log() {
+    let folder = filled();
+    let store = open(folder.path());
+    store.state.hosts().unwrap();
+    store.history.series(host(1)).unwrap();
+    append(&*store.history, arrival(report(host(1), "tank", 99, "reef", &[("e0", 1.0)]))).unwrap();
+    drop(store);
+    for file in ["state.db-wal", "history.db-wal"] {
+        assert!(!folder.path().join(file).exists(), "{file} was left behind");
+    }
+}

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use super::log::Log;
 use crate::OpenError;
 
 /// How long to wait for another process (a backup) to let go of a file.
@@ -78,7 +79,8 @@ impl Folder {
     }
 
     /// Opens one of the databases for writing, after looking whether it is
-    /// what it should be. A missing one is made.
+    /// what it should be. A missing one is made. Whoever has read from it all
+    /// that must be known says [`trust`].
     pub(super) fn connect(&self, kind: &Kind) -> Result<(PathBuf, Connection), OpenError> {
         let path = self.path.join(kind.file);
         if exists(&path)? {
@@ -178,22 +180,25 @@ fn inspect(path: &Path, kind: &Kind) -> Result<(), OpenError> {
     // While the log holds anything, it may hold pages that the file lacks.
     let pages = u64::from(number(28));
     let page_count_is_valid = number(24) == number(92);
+    let there = length / u64::from(PAGE_SIZE);
     if !log_in_use(path) && page_count_is_valid && length < pages * u64::from(PAGE_SIZE) {
-        let there = length / u64::from(PAGE_SIZE);
         return Err(damaged(format!("it is cut off after {there} of {pages} pages")));
     }
     drop(file);
-    check_contents(path, kind, damaged)
+    // Pages that are in neither may be free ones, or cut off: then it has to
+    // be looked at whole.
+    let log = Log::read(&path.with_extension("db-wal")).map_err(failed)?;
+    check_contents(path, kind.check_whole || log.lacks_pages(there), damaged)
 }
 
 /// Reads the file with SQLite, without the right to change it.
-fn check_contents(path: &Path, kind: &Kind, damaged: impl Fn(String) -> OpenError) -> Result<(), OpenError> {
+fn check_contents(path: &Path, whole: bool, damaged: impl Fn(String) -> OpenError) -> Result<(), OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let read = || -> rusqlite::Result<String> {
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        if kind.check_whole {
+        if whole {
             return connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
         }
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))?;
@@ -211,6 +216,7 @@ fn open_writer(path: &Path, kind: &Kind) -> Result<Connection, OpenError> {
     let open = || -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(path, writer_flags())?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        trust(&connection, false)?;
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
@@ -229,6 +235,12 @@ fn open_writer(path: &Path, kind: &Kind) -> Result<Connection, OpenError> {
             engine(path, error)
         }
     })
+}
+
+/// Until a file is known to be good, closing it must not write into it what
+/// stands in the log.
+pub(super) fn trust(connection: &Connection, trusted: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !trusted).map(drop)
 }
 
 /// Brings the schema up to date, one version per transaction. The header in

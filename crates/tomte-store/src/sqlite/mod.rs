@@ -8,6 +8,7 @@
 
 mod file;
 mod history;
+mod log;
 mod pool;
 mod state;
 

@@ -42,6 +42,11 @@ impl Pool {
         result.map_err(|fault: Fault| fault.of(self.database))
     }
 
+    /// Closes the connections that nobody uses.
+    pub(super) fn close(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).connections.clear();
+    }
+
     fn take(&self) -> rusqlite::Result<Connection> {
         let mut idle = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {

@@ -31,7 +31,7 @@ use tomte_model::{Catalogue, HostId, RangeSet, Timestamp};
 use self::ranges::Received;
 use self::writer::{Control, Job, Write, Writer};
 use super::Fault;
-use super::file::{Folder, Kind, PAGE_SIZE};
+use super::file::{self, Folder, Kind, PAGE_SIZE};
 use super::pool::Pool;
 use crate::history::{
     Arrival, History, HistoryStats, HistoryStore, Maintained, OnDurable, Query, Receipt, Replayed, Row, Series,
@@ -109,7 +109,11 @@ impl Unfiled {
 impl SqliteHistory {
     pub(crate) fn open(folder: &Arc<Folder>, options: &Options) -> Result<Self, OpenError> {
         let (path, connection) = folder.connect(&KIND)?;
-        let shared = load(&connection).map_err(|fault| match fault.of(DATABASE) {
+        let loaded = load(&connection).and_then(|shared| {
+            file::trust(&connection, true)?;
+            Ok(shared)
+        });
+        let shared = loaded.map_err(|fault| match fault.of(DATABASE) {
             StoreError::Damaged { source, .. } => OpenError::Damaged { path: path.clone(), what: source.to_string() },
             StoreError::Engine { source, .. } | StoreError::Io { source, .. } => {
                 OpenError::Engine { path: path.clone(), source }
@@ -226,6 +230,9 @@ impl HistoryStore for SqliteHistory {
 
 impl Drop for SqliteHistory {
     fn drop(&mut self) {
+        // The last connection that closes tidies up the log, and must be able
+        // to write.
+        self.readers.close();
         // What was appended before is written; a writer that is gone already
         // leaves nothing to wait for.
         let _ = self.jobs.send(Job::Control(Control::Stop));

@@ -33,8 +33,10 @@ const DATABASE: &str = KIND.file;
 /// The records, in `state.db`.
 #[derive(Debug)]
 pub(crate) struct SqliteState {
-    writer: Mutex<Connection>,
+    /// Before the writer: the last connection that closes tidies up the log,
+    /// and must be able to write.
     readers: Pool,
+    writer: Mutex<Connection>,
     /// Kept locked while the database is open.
     _folder: Arc<Folder>,
 }
@@ -42,9 +44,11 @@ pub(crate) struct SqliteState {
 impl SqliteState {
     pub(crate) fn open(folder: &Arc<Folder>, readers: usize) -> Result<Self, OpenError> {
         let (path, writer) = folder.connect(&KIND)?;
+        file::trust(&writer, true)
+            .map_err(|error| OpenError::Engine { path: path.clone(), source: Arc::new(error) })?;
         Ok(Self {
-            writer: Mutex::new(writer),
             readers: Pool::new(path, DATABASE, readers),
+            writer: Mutex::new(writer),
             _folder: Arc::clone(folder),
         })
     }
