@@ -36,6 +36,9 @@ struct Options {
     /// A few seconds of each, to see that it works; the figures mean little
     #[arg(long)]
     quick: bool,
+    /// Only with so many agents, where fleets of several sizes are measured
+    #[arg(long, value_name = "AGENTS", value_delimiter = ',')]
+    fleets: Vec<u64>,
     /// Where data is kept meanwhile; on a disk, or what is written is not counted
     #[arg(long, value_name = "FOLDER", default_value = "target/bench")]
     work: PathBuf,
@@ -76,24 +79,30 @@ async fn run(options: Options) -> Result<()> {
     println!("{}", machine::describe());
     println!("load before: {}{}", machine::load(), if options.quick { "; QUICK, the figures mean little" } else { "" });
     let work = std::path::absolute(&options.work).context("the folder for data")?;
-    let mut figures: Vec<Figure> = Vec::new();
     if wanted(What::Agent) {
-        figures.extend(agent::run(&programs, &work, &agent_size(options.quick)).await.context("measuring the agent")?);
+        let size = agent_size(options.quick);
+        print(&agent::run(&programs, &work, &size).await.context("measuring the agent")?);
     }
     if wanted(What::Latency) {
         let size = latency_size(options.quick);
-        figures.extend(latency::run(&programs, &work, &size).await.context("measuring latency")?);
+        print(&latency::run(&programs, &work, &size).await.context("measuring latency")?);
     }
     if wanted(What::Ingest) {
-        let size = ingest_size(options.quick);
-        figures.extend(ingest::run(&programs, &work, &size).await.context("measuring ingest")?);
+        let mut size = ingest_size(options.quick);
+        if !options.fleets.is_empty() {
+            size.fleets.clone_from(&options.fleets);
+        }
+        print(&ingest::run(&programs, &work, &size).await.context("measuring ingest")?);
     }
     println!("load after: {}", machine::load());
-    println!("\n{}", render(&figures));
     println!(
-        "\nMB are 1,000,000 bytes. \"recorded\": measured on another day, see docs/benchmarks.md; all else in this run."
+        "MB are 1,000,000 bytes. \"recorded\": measured on another day, see docs/benchmarks.md; all else in this run."
     );
     Ok(())
+}
+
+fn print(figures: &[Figure]) {
+    println!("\n{}\n", render(figures));
 }
 
 fn programs(options: &Options) -> Result<Programs> {
