@@ -116,6 +116,25 @@ impl Global {
     }
 }
 
+/// The programs that people call.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Program {
+    /// The hub and its command line
+    Tomte,
+    /// The agent
+    TomteAgent,
+}
+
+impl Program {
+    /// Its command line, as data.
+    pub(crate) fn command(self) -> clap::Command {
+        match self {
+            Self::Tomte => crate::command(),
+            Self::TomteAgent => tomte_agent::cli::command(),
+        }
+    }
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -192,11 +211,14 @@ pub(crate) enum Command {
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
+        /// Of which program
+        #[arg(long, value_enum, default_value = "tomte")]
+        program: Program,
     },
     /// Manual pages
     #[command(after_help = "Examples:\n  tomte man | man -l -\n  tomte man --out /usr/local/share/man/man1")]
     Man {
-        /// Write a page for each command into this folder
+        /// Write a page for each command, of the agent too, into this folder
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         out: Option<PathBuf>,
     },
@@ -379,10 +401,15 @@ pub(crate) enum HostCommand {
         #[arg(long)]
         remove: bool,
     },
-    /// A new token for a host; the old one ends when the new one is first used
+    /// A new token for a host: a line to paste there; the old token ends when the new one is first used
+    #[command(after_help = "Examples:\n  tomte host rotate nas\n  tomte host rotate nas --revoke\n\n\
+        The line enrols the host again under the same identity; its history goes on.")]
     Rotate {
         /// Name, alias or id
         host: String,
+        /// Print the new token itself, for those who put it into the agent's state folder by other means
+        #[arg(long, conflicts_with = "revoke")]
+        token: bool,
         /// End the old token at once: the host must be enrolled again
         #[arg(long)]
         revoke: bool,

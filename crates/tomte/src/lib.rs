@@ -44,7 +44,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Hub(args) => serve(commands::hub::hub(args, global.data.as_deref(), output)),
         Command::Demo(args) => serve(commands::hub::demo(args, global.data.as_deref(), output)),
         Command::Check(args) => commands::check::run(args, &global, output),
-        Command::Completions { shell } => commands::manual::completions(shell),
+        Command::Completions { shell, program } => commands::manual::completions(shell, program),
         Command::Man { out } => commands::manual::man(out.as_deref()),
         Command::Catalogue { kind } if !global.names_hub() => commands::catalogue::run(kind.as_deref(), None, output),
         asking => block_on(async move {

@@ -9,7 +9,7 @@ const WIDTH: usize = 100;
 
 /// The programs that people call.
 fn programs() -> Vec<Command> {
-    vec![tomte::command()]
+    vec![tomte::command(), tomte_agent::cli::command()]
 }
 
 /// The page.

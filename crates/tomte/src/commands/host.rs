@@ -56,11 +56,15 @@ pub(crate) async fn run(command: HostCommand, client: &Client, output: Output) -
                 done(&output, &grant, format!("{host} may report for {}", grant.name))
             }
         }
-        HostCommand::Rotate { host, revoke: true } => {
+        HostCommand::Rotate { host, revoke: true, .. } => {
             client.revoke_token(&host).await?;
-            output.line(format!("{host} is shut out until it is enrolled again: tomte host add {host}"))
+            output.line(format!("{host} is shut out until it is enrolled again: tomte host rotate {host}"))
         }
-        HostCommand::Rotate { host, revoke: false } => {
+        HostCommand::Rotate { host, token: false, .. } => {
+            let again = client.invite_again(&host).await?;
+            if output.format == Format::Json { output.json(&again) } else { output.line(again.line) }
+        }
+        HostCommand::Rotate { host, .. } => {
             let token = client.rotate_token(&host).await?;
             if output.format == Format::Json { output.json(&token) } else { output.line(token.token) }
         }
