@@ -36,6 +36,8 @@ fn a_connection_cut_in_the_middle_of_a_message_loses_and_doubles_nothing() {
             assert!(points.into_iter().eq(1..=agent.submitted()), "each report once");
         };
         futures_util::future::join_all((0..6).map(one)).await;
+        let malformed = counter(&hub.client(), "tomte_hub_link_malformed_total").await;
+        assert_eq!(malformed, 0, "a broken line is no malformed message");
     });
 }
 
@@ -123,7 +125,10 @@ fn a_copied_state_folder_is_noticed() {
     std::fs::create_dir(&copies).unwrap();
     let copy = copies.join("reef.toml");
     std::fs::copy(&config, &copy).unwrap();
-    let copied = std::process::Command::new("cp").arg("-r").args([config.with_extension("toml.d"), copy.with_extension("toml.d")]).status();
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .args([config.with_extension("toml.d"), copy.with_extension("toml.d")])
+        .status();
     assert!(copied.unwrap().success());
     let mut one = run_agent(&config);
     one.wait_for_text("connected to the hub");

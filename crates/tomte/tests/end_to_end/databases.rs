@@ -6,8 +6,9 @@ use std::path::Path;
 
 use super::support::*;
 
-/// A folder as a hub left it, with something in both databases.
-fn used_folder() -> Hub {
+/// A folder as a hub left it that was stopped or killed, with something in both
+/// databases.
+fn used_folder(killed: bool) -> Hub {
     let mut hub = Hub::start();
     block_on(async {
         let agent = SimulatedAgent::new(&hub, "reef").await;
@@ -15,19 +16,33 @@ fn used_folder() -> Hub {
         agent.until_all_acked().await;
         agent.stop().await;
     });
-    assert!(hub.process.stop().success());
+    if killed {
+        hub.process.kill();
+    } else {
+        assert!(hub.process.stop().success());
+    }
     hub
 }
 
-/// A database and its log. Not its `-shm` file, which holds nothing of its own:
+/// A database and its log, if that holds anything. Not its `-shm` file, which holds nothing of its own:
 /// SQLite makes it anew from the log.
 fn contents(folder: &Path, name: &str) -> [Option<Vec<u8>>; 2] {
-    [name.to_owned(), format!("{name}-wal")].map(|name| fs::read(folder.join(name)).ok())
+    [name.to_owned(), format!("{name}-wal")]
+        .map(|name| fs::read(folder.join(name)).ok().filter(|bytes| !bytes.is_empty()))
 }
 
 #[test]
-fn a_file_that_is_not_a_whole_database_of_ours_is_refused_and_left_as_it_is() {
-    let hub = used_folder();
+fn after_a_stop_what_is_no_whole_database_of_ours_is_refused_and_left_as_it_is() {
+    ruin_and_start(&used_folder(false), false);
+}
+
+/// The log still holds what the file does not have yet.
+#[test]
+fn after_a_kill_what_is_no_whole_database_of_ours_is_refused_and_left_as_it_is() {
+    ruin_and_start(&used_folder(true), true);
+}
+
+fn ruin_and_start(hub: &Hub, logs: bool) {
     let other = |name: &str| if name == "state.db" { "history.db" } else { "state.db" };
     type Damage = (&'static str, fn(&mut Vec<u8>), &'static str);
     let damages: [Damage; 6] = [
@@ -40,8 +55,11 @@ fn a_file_that_is_not_a_whole_database_of_ours_is_refused_and_left_as_it_is() {
     ];
     for name in ["state.db", "history.db"] {
         let whole = fs::read(hub.folder.join(name)).unwrap();
+        assert_eq!(contents(&hub.folder, name)[1].is_some(), logs, "{name}: whether there is a log");
         let mut cases: Vec<_> = damages
             .iter()
+            // The log holds the first page, whole.
+            .filter(|(what, ..)| !(logs && *what == "rotten"))
             .map(|(what, damage, said)| {
                 let mut bytes = whole.clone();
                 damage(&mut bytes);

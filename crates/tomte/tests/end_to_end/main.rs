@@ -6,6 +6,7 @@
 //! is a theme; what they share is in `support`. Nothing here sleeps.
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
+mod agent_killed;
 mod command_line;
 mod connections;
 mod databases;

@@ -162,8 +162,16 @@ impl Transport for Socket {
     }
 }
 
-fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> TransportError {
-    TransportError::Broken(error.into())
+/// A connection that was cut off is nobody's fault; what makes no sense is.
+fn broken(error: axum::Error) -> TransportError {
+    use tokio_tungstenite::tungstenite::Error;
+    use tokio_tungstenite::tungstenite::error::ProtocolError;
+    match error.into_inner().downcast::<Error>().map(|error| *error) {
+        Ok(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_)) => TransportError::Closed,
+        Ok(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => TransportError::Closed,
+        Ok(error) => TransportError::Broken(error.into()),
+        Err(error) => TransportError::Broken(error),
+    }
 }
 
 impl Sender for SocketSender {
@@ -188,7 +196,7 @@ impl Receiver for SocketReceiver {
             return match self.0.next().await? {
                 Ok(Message::Binary(message)) => Some(Ok(message)),
                 Ok(Message::Ping(_) | Message::Pong(_)) => continue,
-                Ok(Message::Text(_)) => Some(Err(broken("a text message; the link is binary"))),
+                Ok(Message::Text(_)) => Some(Err(TransportError::Broken("a text message; the link is binary".into()))),
                 Ok(Message::Close(None)) => None,
                 Ok(Message::Close(Some(frame))) => match CloseCode::from_code(frame.code) {
                     CloseCode::Normal => None,

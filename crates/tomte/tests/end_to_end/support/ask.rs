@@ -1,9 +1,9 @@
 //! Asking a hub, and waiting for what it tells.
 
+use tokio::time::timeout;
 use tomte_api::client::{Client, EventFilter, LiveStream};
 use tomte_api::event::Event;
 use tomte_api::live::{Body, Subscribe};
-use tokio::time::timeout;
 
 use super::LIMIT;
 
