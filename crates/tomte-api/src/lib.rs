@@ -22,6 +22,7 @@ pub mod live;
 pub mod page;
 pub mod problem;
 pub mod resource;
+pub mod time;
 
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError};

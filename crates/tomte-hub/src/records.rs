@@ -65,7 +65,12 @@ impl Hub {
             outcome: outcome.to_owned(),
             details: details.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         };
-        tracing::warn!(actor = entry.actor, address = entry.address, action, target, outcome, "audit");
+        // What was done is a change of state; what was refused may want a look.
+        if outcome == "ok" {
+            tracing::info!(actor = entry.actor, address = entry.address, action, target, outcome, "audit");
+        } else {
+            tracing::warn!(actor = entry.actor, address = entry.address, action, target, outcome, "audit");
+        }
         let mut waiting = lock(&self.records.audit);
         if waiting.len() < AUDIT_CAPACITY {
             waiting.push_back(entry);

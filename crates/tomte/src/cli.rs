@@ -423,9 +423,11 @@ pub(crate) enum HostCommand {
         collectors: Vec<String>,
     },
     /// Settings that the hub pushes to a host's agent, and what the host refused
-    #[command(after_help = "Examples:\n  tomte host settings nas\n  tomte host settings nas intervals.fast=\"5s\" collectors.sensor.enabled=false\n  \
+    #[command(
+        after_help = "Examples:\n  tomte host settings nas\n  tomte host settings nas intervals.fast=\"5s\" collectors.sensor.enabled=false\n  \
         tomte host settings nas --unset intervals.fast\n\n\
-        Values are TOML; what is no TOML is taken as text. The host's own file wins, key by key.")]
+        Values are TOML; what is no TOML is taken as text. The host's own file wins, key by key."
+    )]
     Settings {
         /// Name, alias or id
         host: String,
@@ -566,24 +568,12 @@ pub(crate) struct CheckArgs {
     pub(crate) sample: bool,
 }
 
-/// A span of time such as 10s, 500ms, 5m or 2h.
-pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().map_err(|_| format!("{text:?} is not a span of time such as 10s or 5m"))?;
-    let millis = match unit {
-        "ms" => 1,
-        "s" | "" => 1_000,
-        "m" | "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        other => return Err(format!("{other:?} is no unit of time; use ms, s, m, h or d")),
-    };
-    number
-        .checked_mul(millis)
-        .filter(|&millis| millis > 0)
-        .map(std::time::Duration::from_millis)
-        .ok_or_else(|| "must be more than nothing and less than an age".to_owned())
+/// A span of time such as 10s, 500ms, 5m or 2h; more than nothing.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    // A bare number is seconds here: people type `--every 5`.
+    let seconds = text.parse::<u64>().map(|seconds| std::time::Duration::from_secs(seconds));
+    let span = seconds.or_else(|_| tomte_api::time::duration(text))?;
+    if span.is_zero() { Err("must be more than nothing".to_owned()) } else { Ok(span) }
 }
 
 #[cfg(test)]
@@ -610,6 +600,7 @@ mod tests {
         use std::time::Duration;
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("5"), Ok(Duration::from_secs(5)));
         for bad in ["", "s", "0s", "-1s", "1y", "99999999999999999999s", "18446744073709551615d"] {
             assert!(duration(bad).is_err(), "{bad}");
         }

@@ -4,13 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use tomte_api::Page;
 use tomte_api::event::Event;
+use tomte_api::time::time;
 use tomte_model::Severity;
 use tomte_store::state::{EventQuery, Page as StorePage, StoredEvent};
 
 use super::App;
 use super::extract::Params;
 use super::problem::Failure;
-use super::time::time;
 use crate::access::Viewer;
 
 /// The API's view of a stored event. A host that is gone has no name any more.

@@ -32,7 +32,6 @@ pub(crate) mod source;
 mod system;
 #[cfg(test)]
 mod tests;
-mod time;
 mod ui;
 
 use std::sync::Arc;

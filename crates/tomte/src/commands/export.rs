@@ -18,16 +18,10 @@ const WINDOW_MILLIS: i64 = 6 * 3_600_000;
 const LEAST_WINDOW_MILLIS: i64 = 60_000;
 
 pub(crate) async fn run(args: ExportArgs, client: &Client, output: Output) -> anyhow::Result<()> {
-    // The hub knows how to read "-7d"; an empty question tells what it read.
-    let range = client
-        .history(&HistoryQuery {
-            host: vec![String::new()],
-            from: Some(args.from.clone()),
-            to: Some(args.to.clone()),
-            ..Default::default()
-        })
-        .await?;
-    if range.from >= range.to {
+    // Fixed here once, so that "now" is the same moment for every request.
+    let at = |text: &str| tomte_api::time::time(text, super::now()).map_err(anyhow::Error::msg);
+    let range = at(&args.from)?.millis()..at(&args.to)?.millis();
+    if range.is_empty() {
         bail!("--from {} is not before --to {}", args.from, args.to);
     }
     let patterns = super::query::globs(&args.host)?;
@@ -41,15 +35,15 @@ pub(crate) async fn run(args: ExportArgs, client: &Client, output: Output) -> an
         bail!("no host matches");
     }
     let mut sink = Sink::open(args.output.as_deref(), output.format)?;
-    let span = (range.to - range.from).cast_unsigned();
+    let span = (range.end - range.start).cast_unsigned();
     let bar = progress(span * hosts.len() as u64);
     let mut points = 0_u64;
     for (number, host) in (0_u64..).zip(&hosts) {
         bar.set_message(host.name.clone());
         let mut window = WINDOW_MILLIS;
-        let mut from = range.from;
-        while from < range.to {
-            let to = (from + window).min(range.to);
+        let mut from = range.start;
+        while from < range.end {
+            let to = (from + window).min(range.end);
             let query = HistoryQuery {
                 host: vec![host.id.to_string()],
                 kind: args.kind.iter().cloned().collect(),
@@ -74,7 +68,7 @@ pub(crate) async fn run(args: ExportArgs, client: &Client, output: Output) -> an
                 points += sink.write(series, times)?;
             }
             from = to;
-            bar.set_position(span * number + (from - range.from).cast_unsigned());
+            bar.set_position(span * number + (from - range.start).cast_unsigned());
         }
     }
     bar.finish_and_clear();

@@ -202,13 +202,7 @@ fn label(field: &str, unit: &Unit) -> String {
     unit.suffix().and_then(|suffix| field.strip_suffix(suffix)).unwrap_or(field).replace('_', " ")
 }
 
-async fn settings(
-    host: &str,
-    set: &[String],
-    unset: &[String],
-    client: &Client,
-    output: Output,
-) -> anyhow::Result<()> {
+async fn settings(host: &str, set: &[String], unset: &[String], client: &Client, output: Output) -> anyhow::Result<()> {
     let mut settings = client.settings(host).await?;
     if !set.is_empty() || !unset.is_empty() {
         let mut values = settings.values;

@@ -153,7 +153,7 @@ fn relative_seconds(from: &str, to: Option<&str>) -> Option<u64> {
     if to.is_some_and(|to| to != "now") {
         return None;
     }
-    crate::cli::duration(from.strip_prefix('-')?).ok().map(|span| span.as_secs())
+    tomte_api::time::duration(from.strip_prefix('-')?).ok().map(|span| span.as_secs())
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use globset::{Glob, GlobMatcher};
+use tomte_api::time::{duration, time};
 use tomte_model::{HostId, ResourceKey, Timestamp};
 use tomte_store::history::SeriesKey;
 
 use crate::http::extract::Params;
 use crate::http::problem::Failure;
-use crate::http::time::{duration, time};
 use crate::view::HostView;
 
 /// What is asked.

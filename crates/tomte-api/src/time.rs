@@ -6,7 +6,10 @@ use tomte_model::Timestamp;
 
 /// Reads a time: RFC 3339, milliseconds since 1970, `now`, or `now` more or
 /// less a duration (`-24h`, `now-7d`, `+5m`).
-pub(crate) fn time(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+///
+/// # Errors
+/// With a sentence that says what can be written.
+pub fn time(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let bad = || {
         format!(
             "{text:?} is not a time: write 2026-01-31T12:00:00Z, milliseconds since 1970, now, or relative like -24h"
@@ -31,7 +34,10 @@ pub(crate) fn time(text: &str, now: Timestamp) -> Result<Timestamp, String> {
 }
 
 /// Reads a duration: `30s`, `5m`, `1h30m`, `7d`, `250ms`, or milliseconds.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// With a sentence that says what can be written.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("{text:?} is not a duration: write 30s, 5m, 1h30m, 7d, or milliseconds");
     if let Ok(millis) = text.parse::<u64>() {
         return Ok(Duration::from_millis(millis));
