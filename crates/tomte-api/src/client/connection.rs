@@ -36,7 +36,7 @@ pub(super) async fn dial(
     tls: Option<&Arc<rustls::ClientConfig>>,
     tls_name: Option<&ServerName<'static>>,
 ) -> Result<AnyStream, ClientError> {
-    let unreachable = |source| ClientError::Unreachable { endpoint: endpoint.to_string(), source };
+    let unreachable = |why| ClientError::Unreachable { endpoint: endpoint.to_string(), why };
     let late = || unreachable(io::ErrorKind::TimedOut.into());
     let (host, port) = match endpoint {
         Endpoint::Unix(path) => {
@@ -59,7 +59,7 @@ pub(super) async fn dial(
     };
     let handshake = timeout(CONNECT_TIMEOUT, TlsConnector::from(Arc::clone(config)).connect(name, stream));
     let stream = handshake.await.map_err(|_| late())?;
-    Ok(Box::pin(stream.map_err(|source| ClientError::Tls { endpoint: endpoint.to_string(), source })?))
+    Ok(Box::pin(stream.map_err(|why| ClientError::Tls { endpoint: endpoint.to_string(), why })?))
 }
 
 /// A connection on which requests go one after the other.

@@ -43,20 +43,20 @@ pub enum ClientError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Nothing answers there.
-    #[error("hub not reachable at {endpoint}: {}", in_words(source))]
+    #[error("hub not reachable at {endpoint}: {}", in_words(why))]
     Unreachable {
         /// Where.
         endpoint: String,
-        /// Why. Not offered as the source: the message says it already.
-        source: io::Error,
+        /// Why. The message says it already, so it is not called `source`.
+        why: io::Error,
     },
     /// Somebody answers, but TLS fails.
-    #[error("no TLS with the hub at {endpoint}: {}", tls_in_words(source))]
+    #[error("no TLS with the hub at {endpoint}: {}", tls_in_words(why))]
     Tls {
         /// Where.
         endpoint: String,
-        /// Why. Not offered as the source: the message says it already.
-        source: io::Error,
+        /// Why. The message says it already, so it is not called `source`.
+        why: io::Error,
     },
     /// The connection broke, or something that does not speak HTTP answered.
     #[error("the connection to {endpoint} broke")]
@@ -142,7 +142,7 @@ impl ClientError {
 /// The system's words without its error number.
 fn in_words(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionRefused => "connection refused; does the hub run there?".to_owned(),
         io::ErrorKind::NotFound => "no such socket".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         io::ErrorKind::TimedOut => "no answer in time".to_owned(),
@@ -151,8 +151,17 @@ fn in_words(error: &io::Error) -> String {
 }
 
 fn tls_in_words(error: &io::Error) -> String {
-    if let Some(rustls::Error::InvalidMessage(_)) = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
-        return "it does not speak TLS; is it http:// instead of https://?".to_owned();
+    use rustls::{CertificateError as Certificate, Error};
+    match error.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
+        Some(Error::InvalidMessage(_)) => "it does not speak TLS; is it http:// instead of https://?".to_owned(),
+        Some(Error::InvalidCertificate(Certificate::UnknownIssuer)) => {
+            "nobody here vouches for its certificate; name the key that the hub prints at its start (--fingerprint, \
+             TOMTE_FINGERPRINT), or an authority (--ca-file, TOMTE_CA_FILE)"
+                .to_owned()
+        }
+        Some(Error::InvalidCertificate(Certificate::ApplicationVerificationFailure)) => {
+            "it has another key than the fingerprint says: it is another hub, or somebody stands in between".to_owned()
+        }
+        _ => error.to_string(),
     }
-    error.to_string()
 }

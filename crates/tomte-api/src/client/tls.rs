@@ -95,7 +95,7 @@ impl ServerCertVerifier for Pinned {
         let identity = intermediates
             .iter()
             .find(|certificate| self.is_pinned(certificate))
-            .ok_or(CertificateError::UnknownIssuer)?;
+            .ok_or(CertificateError::ApplicationVerificationFailure)?;
         let mut roots = RootCertStore::empty();
         roots.add(identity.clone().into_owned())?;
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
