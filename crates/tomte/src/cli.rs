@@ -571,7 +571,7 @@ pub(crate) struct CheckArgs {
 /// A span of time such as 10s, 500ms, 5m or 2h; more than nothing.
 fn duration(text: &str) -> Result<std::time::Duration, String> {
     // A bare number is seconds here: people type `--every 5`.
-    let seconds = text.parse::<u64>().map(|seconds| std::time::Duration::from_secs(seconds));
+    let seconds = text.parse::<u64>().map(std::time::Duration::from_secs);
     let span = seconds.or_else(|_| tomte_api::time::duration(text))?;
     if span.is_zero() { Err("must be more than nothing".to_owned()) } else { Ok(span) }
 }

@@ -221,7 +221,7 @@ async fn the_client_says_what_is_wrong() {
     drop(listener);
     let nobody = Client::new(format!("http://{address}").parse().unwrap(), None, &Trust::System).unwrap();
     let error = nobody.hosts().await.expect_err("nobody there").to_string();
-    assert_eq!(error, format!("hub not reachable at http://{address}: connection refused"));
+    assert!(error.starts_with(&format!("hub not reachable at http://{address}: connection refused")), "{error}");
     let folder = tempfile::tempdir().unwrap();
     let error = Client::unix(folder.path().join("hub.sock")).hosts().await.expect_err("nobody there").to_string();
     assert!(error.ends_with("hub.sock: no such socket"), "{error}");
