@@ -191,6 +191,7 @@ impl Latest {
             };
             self.scopes.insert(key, ScopeState { outcome: scope.outcome.clone(), at, since, members });
         }
+        self.retire_unmentioned(&report.collector, at, &mut changes);
         changes
     }
 
@@ -223,6 +224,22 @@ impl Latest {
         let present: HashSet<&(ResourceKey, Name)> = members.iter().collect();
         self.retire(key, &present, changes);
         members
+    }
+
+    /// A scope that its collector no longer speaks of (a share that was
+    /// unmounted while the agent was down) is retired like one that is
+    /// unavailable.
+    fn retire_unmentioned(&mut self, collector: &Name, at: Timestamp, changes: &mut Changes) {
+        let forgotten: Vec<_> = self
+            .scopes
+            .iter()
+            .filter(|((of, _), scope)| of == collector && at.since(scope.at) >= RETIRE_AFTER)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in forgotten {
+            self.retire(&key, &HashSet::new(), changes);
+            self.scopes.remove(&key);
+        }
     }
 
     /// Removes what the scope brought before and does not bring now.
@@ -417,6 +434,19 @@ mod tests {
         let changes = latest.apply(&report("disk", 4, gone()), seconds(86_411));
         assert_eq!(changes.removed.len(), 1);
         assert!(names(&latest).is_empty());
+    }
+
+    #[test]
+    fn a_scope_that_is_no_longer_spoken_of_is_retired() {
+        let mut latest = Latest::default();
+        let share = vec![Scope::complete("filesystem:/mnt/nas", vec![disk("nas", "main", true)])];
+        latest.apply(&report("filesystem", 1, share), seconds(0));
+        let others = || vec![Scope::complete("filesystem", vec![disk("/", "main", true)])];
+        latest.apply(&report("filesystem", 2, others()), seconds(86_399));
+        assert_eq!(names(&latest), ["/", "nas"]);
+        let changes = latest.apply(&report("filesystem", 3, others()), seconds(86_400));
+        assert_eq!(names(&latest), ["/"]);
+        assert_eq!(changes.removed, [ResourceKey::new("disk", "nas")]);
     }
 
     #[test]
