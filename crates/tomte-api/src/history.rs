@@ -69,7 +69,7 @@ pub struct Series {
 pub struct HistoryQuery {
     /// `HOST/KIND:NAME/FIELD`, each.
     pub series: Vec<String>,
-    /// Hosts by name, alias or glob.
+    /// Hosts by name, alias, id or glob.
     pub host: Vec<String>,
     /// Hosts by role.
     pub role: Vec<String>,

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use globset::{Glob, GlobSet, GlobSetBuilder};
+use tomte_api::catalogue::Kind;
 use tomte_api::client::{Client, ResourceFilter};
 use tomte_api::history::{History, HistoryQuery, Series};
 use tomte_model::{Catalogue, Timestamp, Unit};
@@ -22,6 +23,9 @@ pub(crate) async fn run(args: QueryArgs, client: &Client, output: Output) -> any
 async fn latest(args: QueryArgs, client: &Client, output: Output) -> anyhow::Result<()> {
     let filter = ResourceFilter { kinds: vec![args.kind.clone()], ..ResourceFilter::default() };
     let mut rows = client.latest(&filter, std::slice::from_ref(&args.field)).await?;
+    if rows.is_empty() {
+        check_spelling(&args, client).await?;
+    }
     let hosts = globs(&args.host)?;
     let names = globs(args.name.as_slice())?;
     let with_role: Option<BTreeSet<String>> = match &args.role {
@@ -51,6 +55,22 @@ async fn latest(args: QueryArgs, client: &Client, output: Output) -> anyhow::Res
         })
         .collect();
     output.list(&rows, &["host", "name", &args.field, "status", "age"], cells)
+}
+
+/// Nothing to show may mean that there is no such thing anywhere.
+async fn check_spelling(args: &QueryArgs, client: &Client) -> anyhow::Result<()> {
+    // An agent's own socket has the catalogue of this program.
+    let builtin = || Catalogue::builtin().kinds().map(Kind::from).collect();
+    let kinds: Vec<Kind> = client.catalogue().await.unwrap_or_else(|_| builtin());
+    let (kind, field) = (&args.kind, &args.field);
+    let Some(known) = kinds.iter().find(|known| known.name == *kind) else {
+        bail!("no kind is called {kind:?}; `tomte catalogue` lists them");
+    };
+    anyhow::ensure!(
+        known.fields.iter().any(|known| known.name == *field),
+        "{kind} has no field {field:?}; `tomte catalogue {kind}` lists them"
+    );
+    Ok(())
 }
 
 pub(super) fn globs(patterns: &[String]) -> anyhow::Result<Option<GlobSet>> {

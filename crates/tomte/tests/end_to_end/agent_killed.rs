@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::mpsc;
 
 use rustix::fs::inotify;
 use tomte_agent::outbox::{Folder, Spool, SpoolLimits};
@@ -18,7 +18,7 @@ use super::support::*;
 const FAST: &str = "[intervals]\nfast = \"1s\"\nmedium = \"1s\"\nslow = \"1s\"\n";
 
 fn epoch(config: &Path) -> u64 {
-    fs::read_to_string(config.with_extension("toml.d/epoch")).unwrap().trim().parse().unwrap()
+    fs::read_to_string(config.with_extension("toml.d").join("epoch")).unwrap().trim().parse().unwrap()
 }
 
 /// When each reading of the uptime was taken; one that was kept twice is there
@@ -69,19 +69,16 @@ fn an_agent_killed_over_and_over_uses_no_position_twice_and_what_was_acked_is_th
 }
 
 /// Tells of every write to a folder.
-fn watch(folder: &Path) -> OwnedFd {
+fn watch(folder: &Path) -> mpsc::Receiver<()> {
     let watch = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
     inotify::add_watch(&watch, folder, inotify::WatchFlags::MODIFY).unwrap();
-    watch
-}
-
-fn wait_for_writes(watch: &OwnedFd, mut writes: usize) {
-    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
-    let mut reader = inotify::Reader::new(watch, &mut buffer);
-    while writes > 0 {
-        reader.next().unwrap();
-        writes -= 1;
-    }
+    let (writes, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(watch, &mut buffer);
+        while reader.next().is_ok() && writes.send(()).is_ok() {}
+    });
+    told
 }
 
 /// What lies in a spool, read from a copy so that nothing is changed.
@@ -118,7 +115,9 @@ fn what_a_killed_agent_had_spooled_arrives_once() {
     block_on(proxy.until("ack", |acked| acked.count() > 0));
     let host = block_on(hub.client().host("reef")).unwrap().id;
     hub.process.kill();
-    wait_for_writes(&writes, 20);
+    for _ in 0..20 {
+        writes.recv_timeout(LIMIT).expect("the spool is written");
+    }
     agent.kill();
     let spooled = spooled(&state);
     assert!(spooled.len() >= 10, "{spooled:?}");

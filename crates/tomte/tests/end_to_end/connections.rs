@@ -143,7 +143,7 @@ fn a_copied_state_folder_is_noticed() {
 }
 
 /// The numbers that reports of [`SimulatedAgent::submit_number`] left in history.
-pub async fn numbers_in_history(client: &Client, host: &str) -> Vec<u64> {
+pub(crate) async fn numbers_in_history(client: &Client, host: &str) -> Vec<u64> {
     let query = tomte_api::history::HistoryQuery {
         series: vec![format!("{host}/disk:sda/read_bytes_per_second")],
         from: Some("-1h".into()),

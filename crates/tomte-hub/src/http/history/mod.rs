@@ -44,7 +44,7 @@ struct Asked {
 #[utoipa::path(get, path = "/api/v1/history", tag = "history",
     params(
         ("series" = Option<Vec<String>>, Query, description = "HOST/KIND:NAME/FIELD, each"),
-        ("host" = Option<Vec<String>>, Query, description = "Hosts by name, alias or glob"),
+        ("host" = Option<Vec<String>>, Query, description = "Hosts by name, alias, id or glob"),
         ("role" = Option<Vec<String>>, Query, description = "Hosts by role or glob"),
         ("kind" = Option<Vec<String>>, Query, description = "Kinds, as globs"),
         ("name" = Option<Vec<String>>, Query, description = "Resources' names, as globs"),

@@ -237,7 +237,9 @@ impl Selector {
 
     pub(super) fn takes_host(&self, host: &HostView) -> bool {
         let by_name = |glob: &GlobMatcher| {
-            glob.is_match(host.name.as_str()) || host.aliases.iter().any(|alias| glob.is_match(alias.as_str()))
+            glob.is_match(host.name.as_str())
+                || host.aliases.iter().any(|alias| glob.is_match(alias.as_str()))
+                || glob.glob().glob() == host.id.to_string()
         };
         let by_role = |glob: &GlobMatcher| host.roles.iter().any(|role| glob.is_match(role));
         (self.hosts.is_empty() || self.hosts.iter().any(by_name))

@@ -28,27 +28,27 @@ use tomte_model::{BootId, Catalogue, Facet, HostId, RangeSet, Scope};
 use super::{Hub, LIMIT};
 
 /// How many numbers are in a set.
-pub fn numbers(ranges: &RangeSet) -> u64 {
+pub(crate) fn numbers(ranges: &RangeSet) -> u64 {
     ranges.iter().map(|range| range.end() - range.start() + 1).sum()
 }
 
 /// What came over the wire for one agent.
 #[derive(Debug, Clone, Default)]
-pub struct Acked {
+pub(crate) struct Acked {
     /// What the hub acknowledged, by epoch.
-    pub by_epoch: BTreeMap<u64, RangeSet>,
+    pub(crate) by_epoch: BTreeMap<u64, RangeSet>,
     /// How often the hub let the agent in.
-    pub welcomes: u64,
+    pub(crate) welcomes: u64,
 }
 
 impl Acked {
     /// How many reports were acknowledged.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.by_epoch.values().map(numbers).sum()
     }
 
     /// Takes note of a message of the hub. `link` is as old as the connection.
-    pub fn hear(told: &watch::Sender<Self>, link: &mut AgentLink, message: &[u8]) {
+    pub(crate) fn hear(told: &watch::Sender<Self>, link: &mut AgentLink, message: &[u8]) {
         for said in link.handle(message).expect("the hub speaks the protocol") {
             match said {
                 FromHub::Ack { epoch, ranges } => told.send_modify(|acked| {
@@ -63,7 +63,7 @@ impl Acked {
 }
 
 /// A link that only understands what a hub says.
-pub fn listener() -> AgentLink {
+pub(crate) fn listener() -> AgentLink {
     let hello = Hello {
         protocol_min: PROTOCOL_MIN,
         protocol_max: PROTOCOL_MAX,
@@ -135,12 +135,12 @@ impl Receiver for RecordedReceiver {
 }
 
 /// An enrolled agent; it is connected from the start.
-pub struct SimulatedAgent {
-    pub name: String,
-    pub host: HostId,
-    pub token: String,
-    pub epoch: u64,
-    pub station: Arc<Station>,
+pub(crate) struct SimulatedAgent {
+    pub(crate) name: String,
+    pub(crate) host: HostId,
+    pub(crate) token: String,
+    pub(crate) epoch: u64,
+    pub(crate) station: Arc<Station>,
     acked: watch::Receiver<Acked>,
     submitted: AtomicU64,
     cancel: CancellationToken,
@@ -148,7 +148,7 @@ pub struct SimulatedAgent {
 }
 
 /// The id and token of a new host of that name.
-pub async fn enrol(hub: &Hub, name: &str) -> (HostId, String) {
+pub(crate) async fn enrol(hub: &Hub, name: &str) -> (HostId, String) {
     let local = hub.client();
     let invitation = local.add_host(&AddHost { name: name.to_owned(), roles: Vec::new() }).await.expect("a code");
     let code: Code = invitation.code.parse().expect("a code");
@@ -166,13 +166,19 @@ pub async fn enrol(hub: &Hub, name: &str) -> (HostId, String) {
 
 impl SimulatedAgent {
     /// Enrols a new host, and connects it directly.
-    pub async fn new(hub: &Hub, name: &str) -> Self {
+    pub(crate) async fn new(hub: &Hub, name: &str) -> Self {
         let (host, token) = enrol(hub, name).await;
         Self::start(name, host, token, hub.address(), Catalogue::builtin())
     }
 
     /// An agent of an enrolled host, which finds the hub at `url`.
-    pub fn start(name: &str, host: HostId, token: String, url: watch::Receiver<String>, catalogue: Catalogue) -> Self {
+    pub(crate) fn start(
+        name: &str,
+        host: HostId,
+        token: String,
+        url: watch::Receiver<String>,
+        catalogue: Catalogue,
+    ) -> Self {
         let clock = Arc::new(SystemClock);
         let now = tomte_model::Clock::now(&*clock);
         let epoch = u64::try_from(now.wall.millis()).expect("after 1970");
@@ -199,17 +205,17 @@ impl SimulatedAgent {
     }
 
     /// What the hub acknowledged so far.
-    pub fn acked(&self) -> Acked {
+    pub(crate) fn acked(&self) -> Acked {
         self.acked.borrow().clone()
     }
 
     /// How many reports were made so far.
-    pub fn submitted(&self) -> u64 {
+    pub(crate) fn submitted(&self) -> u64 {
         self.submitted.load(Ordering::Relaxed)
     }
 
     /// Waits until what the hub acknowledged is as it should be.
-    pub async fn until(&self, what: &str, enough: impl FnMut(&Acked) -> bool) {
+    pub(crate) async fn until(&self, what: &str, enough: impl FnMut(&Acked) -> bool) {
         let mut acked = self.acked.clone();
         let waited = tokio::time::timeout(LIMIT, acked.wait_for(enough)).await;
         let so_far = || format!("{}: {} of {} acked", self.name, self.acked().count(), self.submitted());
@@ -217,13 +223,13 @@ impl SimulatedAgent {
     }
 
     /// Waits until everything is acknowledged.
-    pub async fn until_all_acked(&self) {
+    pub(crate) async fn until_all_acked(&self) {
         let all = self.submitted();
         self.until("ack of everything", |acked| acked.count() >= all).await;
     }
 
     /// Makes a report.
-    pub fn submit(&self, collector: &'static str, scopes: Vec<Scope>) {
+    pub(crate) fn submit(&self, collector: &'static str, scopes: Vec<Scope>) {
         let moment = self.station.clock().now();
         let interval = Duration::from_secs(10);
         self.submitted.fetch_add(1, Ordering::Relaxed);
@@ -231,14 +237,14 @@ impl SimulatedAgent {
     }
 
     /// Makes a small report; its one reading is the report's number.
-    pub fn submit_number(&self) {
+    pub(crate) fn submit_number(&self) {
         let mut facet = Facet::owner("disk", "sda", "io");
         facet.read("read_bytes_per_second", (self.submitted() + 1) as f64);
         self.submit("disk", vec![Scope::complete("disk", vec![facet])]);
     }
 
     /// Makes so many small reports, as fast as acknowledgements allow.
-    pub async fn flood(&self, reports: u64) {
+    pub(crate) async fn flood(&self, reports: u64) {
         const AHEAD: u64 = 200;
         for _ in 0..reports {
             let made = self.submitted();
@@ -248,7 +254,7 @@ impl SimulatedAgent {
     }
 
     /// Ends it in good order.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.cancel.cancel();
         self.task.await.expect("the agent ends");
     }

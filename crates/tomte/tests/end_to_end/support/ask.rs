@@ -8,25 +8,25 @@ use tomte_api::live::{Body, Subscribe};
 use super::LIMIT;
 
 /// A live stream, read until something is told.
-pub struct Watcher(LiveStream);
+pub(crate) struct Watcher(LiveStream);
 
 impl Watcher {
     /// Watches what is asked for.
-    pub async fn new(client: &Client, subscribe: Subscribe) -> Self {
+    pub(crate) async fn new(client: &Client, subscribe: Subscribe) -> Self {
         let mut live = client.live().await.expect("a live stream");
         live.subscribe(subscribe).await.expect("a subscription");
         Self(live)
     }
 
     /// Watches everything that the hub tells at the most once a second.
-    pub async fn all(client: &Client) -> Self {
+    pub(crate) async fn all(client: &Client) -> Self {
         let subscribe =
             Subscribe { id: "all".into(), every_s: Some(1), events: true, resources: true, ..Subscribe::default() };
         Self::new(client, subscribe).await
     }
 
     /// What `find` finds, in the first message in which it finds something.
-    pub async fn until<T>(&mut self, what: &str, mut find: impl FnMut(&Body) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&mut self, what: &str, mut find: impl FnMut(&Body) -> Option<T>) -> T {
         let found = timeout(LIMIT, async {
             loop {
                 let message = self.0.next().await.expect("a live stream").expect("no end of the live stream");
@@ -39,7 +39,7 @@ impl Watcher {
     }
 
     /// The next event of a type.
-    pub async fn event(&mut self, kind: &str) -> Event {
+    pub(crate) async fn event(&mut self, kind: &str) -> Event {
         let of = |body: &Body| match body {
             Body::Event(told) if told.event.kind == kind => Some(told.event.clone()),
             _ => None,
@@ -49,13 +49,13 @@ impl Watcher {
 }
 
 /// All events of a type that the hub has written down, newest first.
-pub async fn events(client: &Client, kind: &str) -> Vec<Event> {
+pub(crate) async fn events(client: &Client, kind: &str) -> Vec<Event> {
     let filter = EventFilter { kinds: vec![kind.to_owned()], ..EventFilter::default() };
     client.events(&filter).await.expect("events").items
 }
 
 /// The event of a type, whether it happened already or is still to come.
-pub async fn event_of(client: &Client, kind: &str) -> Event {
+pub(crate) async fn event_of(client: &Client, kind: &str) -> Event {
     let mut watcher = Watcher::all(client).await;
     match events(client, kind).await.into_iter().next() {
         Some(event) => event,
@@ -64,7 +64,7 @@ pub async fn event_of(client: &Client, kind: &str) -> Event {
 }
 
 /// A counter of the hub, by its name in `/metrics`.
-pub async fn counter(client: &Client, name: &str) -> u64 {
+pub(crate) async fn counter(client: &Client, name: &str) -> u64 {
     let metrics = client.metrics().await.expect("metrics");
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {name} in /metrics")).parse().expect("a whole number")

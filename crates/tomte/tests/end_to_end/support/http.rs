@@ -7,26 +7,26 @@ use std::net::TcpStream;
 use super::LIMIT;
 
 /// A connection.
-pub struct Http(BufReader<TcpStream>);
+pub(crate) struct Http(BufReader<TcpStream>);
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Answer {
     /// A header's value.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
 impl Http {
     /// Connects to the authority of a URL.
-    pub fn connect(url: &str) -> Self {
+    pub(crate) fn connect(url: &str) -> Self {
         let address = url.rsplit_once("//").map_or(url, |(_, rest)| rest).trim_end_matches('/');
         let stream = TcpStream::connect(address).expect("a connection");
         stream.set_read_timeout(Some(LIMIT)).expect("a time limit");
@@ -35,7 +35,7 @@ impl Http {
     }
 
     /// Asks and reads the whole answer. `None` when the other side hung up.
-    pub fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Option<Answer> {
+    pub(crate) fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Option<Answer> {
         let mut request = format!("{method} {path} HTTP/1.1\r\nhost: hub\r\n");
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
@@ -50,12 +50,12 @@ impl Http {
     }
 
     /// Sends bytes as they are.
-    pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.0.get_mut().write_all(bytes)
     }
 
     /// Reads an answer.
-    pub fn answer(&mut self) -> Option<Answer> {
+    pub(crate) fn answer(&mut self) -> Option<Answer> {
         let status = self.line()?.split(' ').nth(1)?.parse().ok()?;
         let mut headers = Vec::new();
         while let Some(line) = self.line().filter(|line| !line.is_empty()) {

@@ -9,13 +9,13 @@ mod proxy;
 mod raw;
 mod space;
 
-pub use agents::{Acked, SimulatedAgent, enrol, numbers};
-pub use ask::{Watcher, counter, event_of, events};
-pub use http::{Answer, Http};
-pub use process::{Hub, LIMIT, Process, agent, agent_command, run_agent, run_hub, tomte, try_enrol};
-pub use proxy::Proxy;
-pub use raw::{Said, Stranger};
-pub use space::SmallDisk;
+pub(crate) use agents::{Acked, SimulatedAgent, enrol, numbers};
+pub(crate) use ask::{Watcher, counter, event_of, events};
+pub(crate) use http::{Answer, Http};
+pub(crate) use process::{Hub, LIMIT, Process, agent, agent_command, run_agent, run_hub, tomte, try_enrol};
+pub(crate) use proxy::Proxy;
+pub(crate) use raw::{Said, Stranger};
+pub(crate) use space::SmallDisk;
 
 use std::future::Future;
 use std::sync::OnceLock;
@@ -23,7 +23,7 @@ use std::sync::OnceLock;
 use tokio::runtime::Runtime;
 
 /// Runs what is asynchronous. One runtime for all tests: they share two cores.
-pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
@@ -32,7 +32,7 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// As [`block_on`], but fails when it takes longer than anything should.
-pub fn in_time<T>(what: &str, work: impl Future<Output = T>) -> T {
+pub(crate) fn in_time<T>(what: &str, work: impl Future<Output = T>) -> T {
     block_on(async {
         match tokio::time::timeout(LIMIT, work).await {
             Ok(done) => done,

@@ -18,10 +18,10 @@ use tokio::sync::watch;
 use tomte_api::client::Client;
 
 /// After this, something that should have happened will not.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// The `tomte` binary of this build.
-pub fn tomte() -> Command {
+pub(crate) fn tomte() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tomte"));
     without_surroundings(&mut command);
     command
@@ -29,7 +29,7 @@ pub fn tomte() -> Command {
 
 /// The `tomte-agent` binary of this build. Cargo builds only the binaries of
 /// the package under test, so it is asked for the other one, once.
-pub fn agent() -> Command {
+pub(crate) fn agent() -> Command {
     static AGENT: OnceLock<PathBuf> = OnceLock::new();
     let binary = AGENT.get_or_init(|| {
         let tomte = Path::new(env!("CARGO_BIN_EXE_tomte"));
@@ -58,15 +58,15 @@ fn without_surroundings(command: &mut Command) {
 }
 
 /// A process that is killed when the test is done with it, and its output.
-pub struct Process {
-    pub child: Child,
+pub(crate) struct Process {
+    pub(crate) child: Child,
     lines: Receiver<String>,
     seen: Vec<String>,
 }
 
 impl Process {
     /// Starts it; standard output and error are read as one.
-    pub fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the process starts");
         let (sender, lines) = channel();
@@ -79,7 +79,7 @@ impl Process {
     }
 
     /// The first line from now on in which `find` finds something.
-    pub fn wait_for<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+    pub(crate) fn wait_for<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
         let end = Instant::now() + LIMIT;
         loop {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -97,12 +97,12 @@ impl Process {
     }
 
     /// The first line from now on that holds a text.
-    pub fn wait_for_text(&mut self, text: &str) -> String {
+    pub(crate) fn wait_for_text(&mut self, text: &str) -> String {
         self.wait_for(text, |line| line.contains(text).then(|| line.to_owned()))
     }
 
     /// Everything it said, once it has ended by itself, and how it ended.
-    pub fn ended(&mut self) -> (ExitStatus, String) {
+    pub(crate) fn ended(&mut self) -> (ExitStatus, String) {
         let end = Instant::now() + LIMIT;
         loop {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -115,24 +115,24 @@ impl Process {
     }
 
     /// Everything it said so far.
-    pub fn said(&mut self) -> String {
+    pub(crate) fn said(&mut self) -> String {
         self.seen.extend(self.lines.try_iter());
         self.seen.join("\n")
     }
 
     /// Kills it as a power cut would.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
     }
 
     /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it can be asked");
     }
 
     /// Asks it to stop, and waits until it has.
-    pub fn stop(&mut self) -> ExitStatus {
+    pub(crate) fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.ended().0
     }
@@ -150,10 +150,10 @@ impl Drop for Process {
 }
 
 /// A hub in a folder of its own.
-pub struct Hub {
-    pub process: Process,
-    pub folder: PathBuf,
-    pub url: String,
+pub(crate) struct Hub {
+    pub(crate) process: Process,
+    pub(crate) folder: PathBuf,
+    pub(crate) url: String,
     arguments: Vec<String>,
     address: watch::Sender<String>,
     temporary: TempDir,
@@ -161,12 +161,12 @@ pub struct Hub {
 
 impl Hub {
     /// A hub on loopback.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with(&["--listen", "127.0.0.1:0"])
     }
 
     /// A hub on loopback with these settings in its file.
-    pub fn configured(settings: &str) -> Self {
+    pub(crate) fn configured(settings: &str) -> Self {
         let temporary = TempDir::new().expect("a temporary folder");
         let config = temporary.path().join("hub.toml");
         std::fs::write(&config, settings).expect("a file");
@@ -174,7 +174,7 @@ impl Hub {
     }
 
     /// A hub with these arguments.
-    pub fn with(arguments: &[&str]) -> Self {
+    pub(crate) fn with(arguments: &[&str]) -> Self {
         Self::on(TempDir::new().expect("a temporary folder"), arguments)
     }
 
@@ -186,35 +186,35 @@ impl Hub {
     }
 
     /// Kills it, and starts it again on the same folder.
-    pub fn kill_and_restart(&mut self) {
+    pub(crate) fn kill_and_restart(&mut self) {
         self.process.kill();
         self.restart();
     }
 
     /// Starts it again on the same folder, and on another port: the old one
     /// may be taken by now.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         (self.process, self.url) = run_hub(hub_command(&self.folder, &self.arguments));
         self.address.send_replace(self.url.clone());
     }
 
     /// Where it is, also after a restart.
-    pub fn address(&self) -> watch::Receiver<String> {
+    pub(crate) fn address(&self) -> watch::Receiver<String> {
         self.address.subscribe()
     }
 
     /// A folder that goes with it.
-    pub fn spare_folder(&self) -> &Path {
+    pub(crate) fn spare_folder(&self) -> &Path {
         self.temporary.path()
     }
 
     /// An admin's client, through its folder.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::unix(self.folder.join("hub.sock"))
     }
 
     /// Runs `tomte` against it through its folder; the output on success.
-    pub fn tomte(&self, arguments: &[&str]) -> String {
+    pub(crate) fn tomte(&self, arguments: &[&str]) -> String {
         let output = self.try_tomte(arguments);
         assert!(
             output.status.success(),
@@ -226,25 +226,25 @@ impl Hub {
     }
 
     /// Runs `tomte` against it through its folder.
-    pub fn try_tomte(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn try_tomte(&self, arguments: &[&str]) -> Output {
         tomte().args(arguments).arg("--data").arg(&self.folder).output().expect("tomte runs")
     }
 
     /// As [`Self::tomte`], parsed.
-    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
         let mut arguments = arguments.to_vec();
         arguments.push("--json");
         serde_json::from_str(&self.tomte(&arguments)).expect("JSON")
     }
 
     /// A code for a new host.
-    pub fn code(&self, name: &str) -> String {
+    pub(crate) fn code(&self, name: &str) -> String {
         self.tomte(&["host", "add", name, "--code-only"]).trim().to_owned()
     }
 
     /// Enrols an agent under a name, at its address or at a proxy's; its
     /// configuration file, with these settings.
-    pub fn enrol(&self, name: &str, url: &str, settings: &str) -> PathBuf {
+    pub(crate) fn enrol(&self, name: &str, url: &str, settings: &str) -> PathBuf {
         let config = self.temporary.path().join(format!("{name}.toml"));
         std::fs::write(&config, settings).expect("a file");
         let output = try_enrol(url, &self.code(name), &config);
@@ -260,25 +260,25 @@ fn hub_command(folder: &Path, arguments: &[String]) -> Command {
 }
 
 /// Runs a hub until it says where it listens.
-pub fn run_hub(command: Command) -> (Process, String) {
+pub(crate) fn run_hub(command: Command) -> (Process, String) {
     let mut process = Process::start(command);
     let url = process.wait_for("address", |line| line.strip_prefix("Listening on ").map(str::to_owned));
     (process, url)
 }
 
 /// Enrols an agent with that file.
-pub fn try_enrol(url: &str, code: &str, config: &Path) -> Output {
+pub(crate) fn try_enrol(url: &str, code: &str, config: &Path) -> Output {
     agent().args(["enroll", url, "--code", code, "--config"]).arg(config).output().expect("tomte-agent runs")
 }
 
 /// The command of an agent with that file.
-pub fn agent_command(config: &Path) -> Command {
+pub(crate) fn agent_command(config: &Path) -> Command {
     let mut command = agent();
     command.args(["run", "--config"]).arg(config);
     command
 }
 
 /// An agent that runs with that file.
-pub fn run_agent(config: &Path) -> Process {
+pub(crate) fn run_agent(config: &Path) -> Process {
     Process::start(agent_command(config))
 }

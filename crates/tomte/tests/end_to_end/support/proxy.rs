@@ -14,9 +14,9 @@ use super::LIMIT;
 use super::agents::{Acked, listener};
 
 /// The proxy. It ends with the test's runtime.
-pub struct Proxy {
+pub(crate) struct Proxy {
     /// Where agents find it.
-    pub url: String,
+    pub(crate) url: String,
     shared: Arc<Shared>,
     acked: watch::Receiver<Acked>,
 }
@@ -47,18 +47,18 @@ struct Line {
 }
 
 /// Connections that were frozen, and are still open at both ends.
-pub struct Frozen(CancellationToken);
+pub(crate) struct Frozen(CancellationToken);
 
 impl Frozen {
     /// Hangs up on both ends at last.
-    pub fn hang_up(self) {
+    pub(crate) fn hang_up(self) {
         self.0.cancel();
     }
 }
 
 impl Proxy {
     /// Listens, and connects to wherever the hub is by then.
-    pub async fn start(hub: watch::Receiver<String>) -> Self {
+    pub(crate) async fn start(hub: watch::Receiver<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address: SocketAddr = listener.local_addr().expect("an address");
         let (told, acked) = watch::channel(Acked::default());
@@ -73,17 +73,17 @@ impl Proxy {
     }
 
     /// Where agents find it, as they like to be told.
-    pub fn address(&self) -> watch::Receiver<String> {
+    pub(crate) fn address(&self) -> watch::Receiver<String> {
         watch::channel(self.url.clone()).1
     }
 
     /// What the hub acknowledged, whether it was passed on or swallowed.
-    pub fn acked(&self) -> Acked {
+    pub(crate) fn acked(&self) -> Acked {
         self.acked.borrow().clone()
     }
 
     /// Waits until what the hub acknowledged is as it should be.
-    pub async fn until(&self, what: &str, enough: impl FnMut(&Acked) -> bool) {
+    pub(crate) async fn until(&self, what: &str, enough: impl FnMut(&Acked) -> bool) {
         let mut acked = self.acked.clone();
         let waited = tokio::time::timeout(LIMIT, acked.wait_for(enough)).await;
         waited.unwrap_or_else(|_| panic!("no {what} in time")).expect("the proxy runs");
@@ -91,22 +91,22 @@ impl Proxy {
 
     /// From now on nothing that the hub says on the present connections
     /// arrives.
-    pub fn swallow(&self) {
+    pub(crate) fn swallow(&self) {
         self.shared.lock().line.swallowed.cancel();
     }
 
     /// Hangs up on the present connections.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         std::mem::take(&mut self.shared.lock().line).cut.cancel();
     }
 
     /// Hangs up after so many more bytes towards the hub.
-    pub fn cut_after(&self, bytes: usize) {
+    pub(crate) fn cut_after(&self, bytes: usize) {
         self.shared.lock().budget = Some(bytes);
     }
 
     /// Lets the present connections hang: open, and dead.
-    pub fn freeze(&self) -> Frozen {
+    pub(crate) fn freeze(&self) -> Frozen {
         let line = std::mem::take(&mut self.shared.lock().line);
         line.frozen.cancel();
         Frozen(line.cut)
@@ -144,22 +144,18 @@ impl Shared {
             if length == 0 {
                 return;
             }
-            let allowed = {
+            let (allowed, last) = {
                 let mut state = self.lock();
                 match &mut state.budget {
-                    Some(left) if *left <= length => {
-                        let allowed = *left;
-                        state.budget = None;
-                        allowed
-                    }
+                    Some(left) if *left <= length => (state.budget.take().unwrap_or_default(), true),
                     Some(left) => {
                         *left -= length;
-                        length
+                        (length, false)
                     }
-                    None => length,
+                    None => (length, false),
                 }
             };
-            if to.write_all(&buffer[..allowed]).await.is_err() || allowed < length {
+            if to.write_all(&buffer[..allowed]).await.is_err() || last {
                 return;
             }
         }

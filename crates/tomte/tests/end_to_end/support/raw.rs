@@ -14,14 +14,14 @@ use tomte_model::{BootId, Catalogue, HostId};
 use super::LIMIT;
 
 /// Somebody with a token and with manners of their own.
-pub struct Stranger {
-    pub socket: WebSocketStream<Stream>,
-    pub link: AgentLink,
+pub(crate) struct Stranger {
+    pub(crate) socket: WebSocketStream<Stream>,
+    pub(crate) link: AgentLink,
 }
 
 /// What the hub said in the end.
 #[derive(Debug)]
-pub enum Said {
+pub(crate) enum Said {
     /// It closed, with a code and a reason.
     Closed(u16, String),
     /// It only hung up.
@@ -30,7 +30,7 @@ pub enum Said {
 
 impl Stranger {
     /// Connects, without a word.
-    pub async fn connect(url: &str, token: &str, host: HostId) -> Result<Self, ConnectError> {
+    pub(crate) async fn connect(url: &str, token: &str, host: HostId) -> Result<Self, ConnectError> {
         let endpoint = Endpoint::new(url.parse().expect("an address"), None, || true)?;
         let socket = HubConnector::new(endpoint, token).connect().await?.0;
         let hello = Hello {
@@ -49,7 +49,7 @@ impl Stranger {
     }
 
     /// Connects and is let in.
-    pub async fn welcomed(url: &str, token: &str, host: HostId) -> Self {
+    pub(crate) async fn welcomed(url: &str, token: &str, host: HostId) -> Self {
         let mut stranger = Self::connect(url, token, host).await.expect("a connection");
         stranger.say(stranger.link.hello()).await;
         stranger.until("welcome", |said| matches!(said, FromHub::Welcome(_)).then_some(())).await;
@@ -57,12 +57,12 @@ impl Stranger {
     }
 
     /// Sends a message of the link. Whether it arrives is not looked at.
-    pub async fn say(&mut self, message: impl Into<Bytes>) {
+    pub(crate) async fn say(&mut self, message: impl Into<Bytes>) {
         let _ = self.socket.send(Message::Binary(message.into())).await;
     }
 
     /// What `find` finds in what the hub says.
-    pub async fn until<T>(&mut self, what: &str, mut find: impl FnMut(&FromHub) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&mut self, what: &str, mut find: impl FnMut(&FromHub) -> Option<T>) -> T {
         let found = timeout(LIMIT, async {
             loop {
                 let message = self.socket.next().await.expect("no end").expect("no error");
@@ -77,7 +77,7 @@ impl Stranger {
 
     /// Reads until the hub ends the connection, and returns what it said: in
     /// the link's own words or in the WebSocket's, whichever came first.
-    pub async fn end(&mut self) -> Said {
+    pub(crate) async fn end(&mut self) -> Said {
         let end = timeout(LIMIT, async {
             while let Some(Ok(message)) = self.socket.next().await {
                 match message {

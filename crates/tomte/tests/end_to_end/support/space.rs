@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use tempfile::TempDir;
 
 /// The disk, for as long as this lives.
-pub struct SmallDisk {
+pub(crate) struct SmallDisk {
     holder: Child,
     _end: Option<ChildStdin>,
     folder: TempDir,
@@ -17,7 +17,7 @@ pub struct SmallDisk {
 
 impl SmallDisk {
     /// A disk of so many kilobytes, or the reason why there can be none.
-    pub fn new(kilobytes: u32) -> Result<Self, String> {
+    pub(crate) fn new(kilobytes: u32) -> Result<Self, String> {
         let folder = TempDir::new().expect("a temporary folder");
         let script = format!("mount -t tmpfs -o size={kilobytes}k tmpfs \"$0\" && echo mounted && exec cat");
         let mut command = Command::new("unshare");
@@ -36,18 +36,18 @@ impl SmallDisk {
     }
 
     /// Where processes that run on it find it.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
     /// Where everybody else does.
-    pub fn seen_from_outside(&self, path: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn seen_from_outside(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref().strip_prefix("/").expect("an absolute path");
         Path::new("/proc").join(self.holder.id().to_string()).join("root").join(path)
     }
 
     /// A command that runs where the disk is.
-    pub fn on_it(&self, command: &Command) -> Command {
+    pub(crate) fn on_it(&self, command: &Command) -> Command {
         let mut inside = Command::new("nsenter");
         inside.arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id())).arg(command.get_program());
         inside.args(command.get_args());
@@ -61,14 +61,14 @@ impl SmallDisk {
     }
 
     /// Takes all the space there is.
-    pub fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut ballast = File::create(self.ballast()).expect("a file");
         let block = [0x5a; 4096];
         while ballast.write_all(&block).is_ok() {}
     }
 
     /// Gives it back.
-    pub fn empty(&self) {
+    pub(crate) fn empty(&self) {
         std::fs::remove_file(self.ballast()).expect("the ballast goes");
     }
 
