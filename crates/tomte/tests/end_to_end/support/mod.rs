@@ -9,9 +9,9 @@ mod proxy;
 mod raw;
 mod space;
 
-pub(crate) use agents::{Acked, SimulatedAgent, enrol, numbers};
+pub(crate) use agents::{SimulatedAgent, enrol, numbers};
 pub(crate) use ask::{Watcher, counter, event_of, events};
-pub(crate) use http::{Answer, Http};
+pub(crate) use http::Http;
 pub(crate) use process::{Hub, LIMIT, Process, agent, agent_command, run_agent, run_hub, tomte, try_enrol};
 pub(crate) use proxy::Proxy;
 pub(crate) use raw::{Said, Stranger};
