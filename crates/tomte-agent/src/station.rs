@@ -120,6 +120,7 @@ impl Station {
 pub async fn drive_spool(station: Arc<Station>, mut spool: Spool, cancel: CancellationToken) {
     /// What is due by time alone is looked for this often.
     const IDLE: std::time::Duration = std::time::Duration::from_secs(15);
+    let mut last_round = false;
     loop {
         while let Some(work) = { next_work(&station) } {
             let done = tokio::task::spawn_blocking(move || (work.perform(&mut spool), spool)).await;
@@ -131,17 +132,77 @@ pub async fn drive_spool(station: Arc<Station>, mut spool: Spool, cancel: Cancel
             station.pipeline().outbox_mut().done(done, station.clock.now());
             station.to_send.notify_one();
         }
-        if cancel.is_cancelled() {
+        if last_round {
             return;
         }
         tokio::select! {
             () = station.to_store.notified() => {}
             () = tokio::time::sleep(IDLE) => {}
-            () = cancel.cancelled() => station.pipeline().outbox_mut().stop(),
+            () = cancel.cancelled() => {}
+        }
+        // Whatever woke this up: who stops puts on disk what waits.
+        if cancel.is_cancelled() {
+            station.pipeline().outbox_mut().stop();
+            last_round = true;
         }
     }
 }
 
 fn next_work(station: &Station) -> Option<Work> {
     station.pipeline().outbox_mut().work(station.clock.now())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use tomte_model::{BootId, Catalogue, HostId, Moment};
+
+    use super::*;
+    use crate::config::OutboxConfig;
+    use crate::outbox::{Folder, Outbox, SpoolLimits};
+    use crate::pipeline::{Judged, PipelineOptions};
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Moment {
+            Moment::default()
+        }
+    }
+
+    /// The bell rings and the agent stops at the same time; which of the two
+    /// is heard first is left to chance, so it is tried often.
+    #[tokio::test]
+    async fn what_waits_is_put_on_disk_however_the_end_is_heard_of() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let limits = SpoolLimits { bytes: 1 << 20, max_age: Duration::from_secs(3600) };
+            let open = || Spool::open(Box::new(Folder::new(folder.path())), limits, 1, BootId(1)).unwrap();
+            let mut spool = open();
+            let mut outbox = Outbox::new(1, OutboxConfig::default(), Moment::default());
+            outbox.attach(&mut spool);
+            let options = PipelineOptions {
+                host: HostId::from_parts(1, 1),
+                boot_id: BootId(1),
+                catalogue: Arc::new(Catalogue::builtin()),
+                rules: Vec::new(),
+                judged: Judged::default(),
+            };
+            let station = Station::new(Pipeline::new(options, outbox), Arc::new(Still));
+            let cancel = CancellationToken::new();
+            station.submit(Seen {
+                collector: "cpu".into(),
+                interval: Duration::from_secs(10),
+                moment: Moment::default(),
+                clock_synchronised: true,
+                scopes: Vec::new(),
+            });
+            cancel.cancel();
+            drive_spool(station, spool, cancel).await;
+            let spool = open();
+            assert_eq!(spool.depth().reports, 1);
+        }
+    }
 }
