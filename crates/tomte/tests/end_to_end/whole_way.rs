@@ -288,7 +288,7 @@ fn tokens_are_made_whether_the_hub_runs_or_not() {
         let output = tomte().args(["token", "add", name, "--role", "viewer", "--data"]).arg(&data).output().unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
         let token = text(&output.stdout);
-        assert!(token.ends_with('\n') && token.trim().split_whitespace().count() == 1, "{token:?}");
+        assert!(token.ends_with('\n') && token.split_whitespace().count() == 1, "{token:?}");
         token.trim().to_owned()
     };
     let before = add("before");
