@@ -15,9 +15,9 @@ use tomte_store::{Options, Store};
 use super::support::*;
 
 /// Everything as often as an agent looks at all.
-const FAST: &str = "[intervals]\nfast = \"1s\"\nmedium = \"1s\"\nslow = \"1s\"\n";
+pub(crate) const FAST: &str = "[intervals]\nfast = \"1s\"\nmedium = \"1s\"\nslow = \"1s\"\n";
 
-fn epoch(config: &Path) -> u64 {
+pub(crate) fn epoch(config: &Path) -> u64 {
     fs::read_to_string(config.with_extension("toml.d").join("epoch")).unwrap().trim().parse().unwrap()
 }
 
@@ -82,7 +82,7 @@ fn watch(folder: &Path) -> mpsc::Receiver<()> {
 }
 
 /// What lies in a spool, read from a copy so that nothing is changed.
-fn spooled(state: &Path) -> Vec<Position> {
+pub(crate) fn spooled(state: &Path) -> Vec<Position> {
     let copy = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(state.join("spool")).unwrap() {
         let entry = entry.unwrap();

@@ -23,7 +23,7 @@ fn values(store: &Store, host: HostId, resource: &str, field: &'static str) -> V
 }
 
 /// What numbered reports left behind in a hub's folder: all of them, once.
-fn assert_whole(folder: &Path, agents: &[&SimulatedAgent]) {
+pub(crate) fn assert_whole(folder: &Path, agents: &[&SimulatedAgent]) {
     let store = Store::open(folder, Options::default()).unwrap();
     for agent in agents {
         let all = agent.submitted();

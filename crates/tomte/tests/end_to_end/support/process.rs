@@ -17,6 +17,8 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tomte_api::client::Client;
 
+use super::SmallDisk;
+
 /// After this, something that should have happened will not.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
@@ -176,6 +178,16 @@ impl Hub {
     /// A hub with these arguments.
     pub(crate) fn with(arguments: &[&str]) -> Self {
         Self::on(TempDir::new().expect("a temporary folder"), arguments)
+    }
+
+    /// A hub on loopback that keeps its data on a small disk.
+    pub(crate) fn on_disk(disk: &SmallDisk) -> Self {
+        let temporary = TempDir::new().expect("a temporary folder");
+        let inside = disk.path().join("hub");
+        let arguments = ["--listen".to_owned(), "127.0.0.1:0".to_owned()];
+        let (process, url) = run_hub(disk.on_it(&hub_command(&inside, &arguments)));
+        let folder = disk.seen_from_outside(inside);
+        Self { process, folder, address: watch::Sender::new(url.clone()), url, arguments: arguments.into(), temporary }
     }
 
     fn on(temporary: TempDir, arguments: &[&str]) -> Self {
