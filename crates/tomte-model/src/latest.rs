@@ -45,6 +45,42 @@ pub struct FacetState {
 }
 
 impl FacetState {
+    /// A facet that was just seen.
+    fn of((collector, scope): &(Name, Name), facet: &Facet, report: &Report, at: Timestamp) -> Self {
+        Self {
+            collector: collector.clone(),
+            scope: scope.clone(),
+            at,
+            interval_millis: report.interval_millis,
+            failure: None,
+            owner: facet.owner,
+            attributes: facet.attributes.clone(),
+            readings: facet.readings.clone(),
+            tables: facet.tables.clone(),
+            assessment: facet.assessment.clone(),
+        }
+    }
+
+    /// The same facet seen again: what did not change is not copied, since
+    /// this happens for every facet of every report.
+    fn renew(&mut self, (collector, scope): &(Name, Name), facet: &Facet, report: &Report, at: Timestamp) {
+        renew(&mut self.collector, collector);
+        renew(&mut self.scope, scope);
+        self.at = at;
+        self.interval_millis = report.interval_millis;
+        self.failure = None;
+        self.owner = facet.owner;
+        renew(&mut self.attributes, &facet.attributes);
+        let same = |((a, _), (b, _)): (&(Name, f64), &(Name, f64))| a == b;
+        if self.readings.len() == facet.readings.len() && self.readings.iter().zip(&facet.readings).all(same) {
+            self.readings.iter_mut().zip(&facet.readings).for_each(|((_, value), (_, new))| *value = *new);
+        } else {
+            self.readings.clone_from(&facet.readings);
+        }
+        renew(&mut self.tables, &facet.tables);
+        renew(&mut self.assessment, &facet.assessment);
+    }
+
     /// How old a facet may grow: three intervals and a little, since a report
     /// may be delayed without anything being wrong.
     fn tolerance(&self) -> Duration {
@@ -130,6 +166,12 @@ pub struct ScopeState {
     members: Vec<(ResourceKey, Name)>,
 }
 
+fn renew<T: Clone + PartialEq>(known: &mut T, seen: &T) {
+    if known != seen {
+        known.clone_from(seen);
+    }
+}
+
 /// What a report changed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes {
@@ -203,24 +245,26 @@ impl Latest {
         at: Timestamp,
         changes: &mut Changes,
     ) -> Vec<(ResourceKey, Name)> {
-        let mut members = Vec::with_capacity(facets.len());
         for facet in facets {
-            let state = FacetState {
-                collector: key.0.clone(),
-                scope: key.1.clone(),
-                at,
-                interval_millis: report.interval_millis,
-                failure: None,
-                owner: facet.owner,
-                attributes: facet.attributes.clone(),
-                readings: facet.readings.clone(),
-                tables: facet.tables.clone(),
-                assessment: facet.assessment.clone(),
-            };
-            self.resources.entry(facet.resource.clone()).or_default().facets.insert(facet.name.clone(), state);
+            let known = self.resources.get_mut(&facet.resource).and_then(|r| r.facets.get_mut(&facet.name));
+            if let Some(state) = known {
+                state.renew(key, facet, report, at);
+            } else {
+                let state = FacetState::of(key, facet, report, at);
+                self.resources.entry(facet.resource.clone()).or_default().facets.insert(facet.name.clone(), state);
+            }
             changes.updated.push(facet.resource.clone());
-            members.push((facet.resource.clone(), facet.name.clone()));
         }
+        // Mostly it is what it was: then nothing can have gone.
+        if let Some(scope) = self.scopes.get_mut(key) {
+            let same = |(facet, (resource, name)): (&Facet, &(ResourceKey, Name))| {
+                facet.resource == *resource && facet.name == *name
+            };
+            if scope.members.len() == facets.len() && facets.iter().zip(&scope.members).all(same) {
+                return std::mem::take(&mut scope.members);
+            }
+        }
+        let members: Vec<_> = facets.iter().map(|facet| (facet.resource.clone(), facet.name.clone())).collect();
         let present: HashSet<&(ResourceKey, Name)> = members.iter().collect();
         self.retire(key, &present, changes);
         members

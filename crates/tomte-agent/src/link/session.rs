@@ -27,6 +27,9 @@ const WELCOME_WITHIN: Duration = Duration::from_secs(15);
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// This many heartbeats without a word from the hub end the connection.
 const SILENT_BEATS: u32 = 3;
+/// Collectors report one after the other: what comes first waits so long for
+/// the others, so that a round is one message and not ten.
+const GATHER: Duration = Duration::from_millis(5);
 /// At most this many reports in one message.
 const BATCH: usize = 32;
 /// How long the rest of the agent may take over pushed settings.
@@ -349,7 +352,7 @@ async fn send<S: Sender>(shared: &Shared<'_>, sender: &mut S, beat: Duration) ->
             continue;
         }
         tokio::select! {
-            () = shared.station.to_send.notified() => {}
+            () = shared.station.to_send.notified() => tokio::time::sleep(GATHER).await,
             () = tokio::time::sleep_until(next_beat) => {}
         }
     }

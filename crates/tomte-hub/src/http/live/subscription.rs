@@ -17,6 +17,9 @@ use crate::watch::Watch;
 
 /// How often at most a delta is sent when the client does not say.
 const USUAL: u32 = 10;
+/// A host's collectors report one after the other, within moments. The first
+/// one waits for the others: what missed a delta would wait for the next.
+const GATHER: Duration = Duration::from_millis(8);
 /// The rarest that makes sense.
 const RAREST: u32 = 3_600;
 
@@ -89,6 +92,9 @@ impl Subscription {
 
     /// Notes that something changed.
     pub(super) fn note(&mut self, change: &Change) {
+        if self.changed.is_empty() {
+            self.due = self.due.max(Instant::now() + GATHER);
+        }
         match change {
             Change::Resources { host, updated, removed } => {
                 if self.covers(Some(*host)) {
@@ -136,12 +142,18 @@ impl Subscription {
 
     /// What changed since the last message; `None` when nothing did.
     pub(super) fn delta(&mut self, hub: &Hub) -> Option<Delta> {
+        let due = self.due;
         let delta = self.difference(hub);
         let empty = delta.hosts.is_empty()
             && delta.removed_hosts.is_empty()
             && delta.resources.is_empty()
             && delta.removed.is_empty();
-        (!empty).then_some(delta)
+        if empty {
+            // Nothing is told, so what comes next need not wait.
+            self.due = due;
+            return None;
+        }
+        Some(delta)
     }
 
     fn difference(&mut self, hub: &Hub) -> Delta {
@@ -251,4 +263,27 @@ fn stands_alike(a: &Host, b: &Host) -> bool {
         (a.reason, a.problems) = (b.reason.clone(), b.problems.clone());
     }
     a == *b
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_a_round_waits_for_the_others_but_not_for_the_next_delta() {
+        let host = HostId::from_parts(1, 1);
+        let seen = |kind: &'static str| Change::Resources {
+            host,
+            updated: vec![ResourceKey::new(kind, "x")],
+            removed: Vec::new(),
+        };
+        let mut subscription = Subscription::new(Subscribe { resources: true, ..Subscribe::default() }, None, None);
+        assert_eq!(subscription.due(), None);
+        let before = Instant::now();
+        subscription.note(&seen("cpu"));
+        let due = subscription.due();
+        assert!(due.is_some_and(|due| due >= before + GATHER && due < before + Duration::from_secs(USUAL.into())));
+        subscription.note(&seen("memory"));
+        assert_eq!(subscription.due(), due, "a steady flow of changes puts nothing off");
+    }
 }

@@ -6,9 +6,10 @@
 //! from the tables.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 use tomte_model::{Catalogue, HostId, Name, Report, ResourceKey};
@@ -75,6 +76,8 @@ pub(super) struct Dictionary {
     catalogue: Option<Arc<Catalogue>>,
     /// Counts layouts, so that a frame belongs to one of them.
     generation: u64,
+    /// Every name of every report goes through it, so it is a quick one. It
+    /// only tells an agent's own reports apart.
     hashing: RandomState,
 }
 
@@ -109,7 +112,7 @@ struct Layout {
 
 impl Dictionary {
     pub(super) fn new(series_per_host: usize) -> Self {
-        Self { series_per_host, hosts: HashMap::new(), catalogue: None, generation: 0, hashing: RandomState::new() }
+        Self { series_per_host, hosts: HashMap::new(), catalogue: None, generation: 0, hashing: RandomState::default() }
     }
 
     /// Forgets everything; it is read again when it is needed.
