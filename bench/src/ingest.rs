@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tomte_model::{Catalogue, Moment, Scope};
 
 use crate::fleet::Agent;
@@ -86,13 +86,20 @@ impl Simulated {
     }
 
     /// Sends reports as fast as they are stored.
-    async fn pump(&mut self, reports: u64, window: u64, from: Moment, step: Duration) -> Result<()> {
+    async fn pump(
+        &mut self,
+        reports: u64,
+        window: u64,
+        from: Moment,
+        step: Duration,
+        interval: Duration,
+    ) -> Result<()> {
         for index in 0..reports {
             while self.agent.waiting() >= window {
                 self.agent.flush().await?;
                 self.agent.hear().await?;
             }
-            self.report(later(from, step * u32::try_from(index).unwrap_or(u32::MAX)), STEP).await?;
+            self.report(later(from, step * u32::try_from(index).unwrap_or(u32::MAX)), interval).await?;
         }
         self.agent.flush().await?;
         self.agent.settle().await
@@ -155,7 +162,7 @@ async fn full_speed(programs: &Programs, work: &Path, agents: u64, size: &Size, 
     let window = (ON_THE_WAY / agents).clamp(2, 200) * if shape == Shape::Split { 10 } else { 1 };
     let begin = earlier(Agent::now(), STEP * u32::try_from(each + WARM_UP + 1)?);
     let fleet = all(fleet, move |_, mut simulated| async move {
-        simulated.pump(WARM_UP, window, begin, STEP).await?;
+        simulated.pump(WARM_UP, window, begin, STEP, STEP).await?;
         Ok(simulated)
     })
     .await?;
@@ -164,7 +171,7 @@ async fn full_speed(programs: &Programs, work: &Path, agents: u64, size: &Size, 
     let (sent_before, before, begun) = (sent(&fleet), hub.figures()?, Instant::now());
     let from = later(begin, STEP * u32::try_from(WARM_UP)?);
     let fleet = all(fleet, move |_, mut simulated| async move {
-        simulated.pump(each, window, from, STEP).await?;
+        simulated.pump(each, window, from, STEP, STEP).await?;
         Ok(simulated)
     })
     .await?;
@@ -207,42 +214,43 @@ async fn full_speed(programs: &Programs, work: &Path, agents: u64, size: &Size, 
 async fn paced(programs: &Programs, work: &Path, agents: u64, size: &Size) -> Result<Vec<Figure>> {
     let name = format!("ingest, {agents} agents, every {} s", size.pace.as_secs());
     eprintln!("{name}, for {} s …", size.paced_for.as_secs());
+    let pace = size.pace;
     let folder = folder(work, "paced")?;
     let hub = Hub::start(&programs.hub, folder.path(), Transport::Plain).await?;
     let fleet = fleet(&hub, agents, Shape::Split).await?;
     let begin = Agent::now();
     let fleet = all(fleet, move |_, mut simulated| async move {
-        simulated.pump(WARM_UP, 100, begin, Duration::from_millis(10)).await?;
+        simulated.pump(WARM_UP, 100, begin, Duration::from_millis(10), pace).await?;
         Ok(simulated)
     })
     .await?;
-    // What the beginning cost is written.
-    sleep(Duration::from_secs(3)).await;
 
-    let (pace, rounds) = (size.pace, (size.paced_for.as_millis() / size.pace.as_millis()).max(1));
-    let rounds = u32::try_from(rounds)?;
+    let live = |fleet, rounds: u32| {
+        let begun = Instant::now();
+        all(fleet, move |index, mut simulated: Simulated| async move {
+            // Each at its own place in the interval, as real ones.
+            let phase = pace.mul_f64(index as f64 / agents as f64);
+            for round in 0..rounds {
+                simulated.agent.idle_until(begun + phase + pace * round).await?;
+                simulated.report(Agent::now(), pace).await?;
+                simulated.agent.flush().await?;
+            }
+            simulated.agent.idle_until(begun + pace * rounds).await?;
+            Ok(simulated)
+        })
+    };
+    // What the beginning cost is written meanwhile.
+    let fleet = live(fleet, 2).await?;
+    let rounds = u32::try_from((size.paced_for.as_millis() / pace.as_millis()).max(1))?;
     let before = hub.figures()?;
     let begun = Instant::now();
-    let fleet = all(fleet, move |index, mut simulated| async move {
-        // Each at its own place in the interval, as real ones.
-        let phase = pace.mul_f64(index as f64 / agents as f64);
-        for round in 0..rounds {
-            simulated.agent.idle_until(begun + phase + pace * round).await?;
-            simulated.report(Agent::now(), pace).await?;
-            simulated.agent.flush().await?;
-        }
-        simulated.agent.idle_until(begun + pace * rounds).await?;
-        Ok(simulated)
-    })
-    .await?;
+    let fleet = live(fleet, rounds).await?;
     let (took, after) = (begun.elapsed().as_secs_f64(), hub.figures()?);
-    let readings = f64::from(rounds) * agents as f64 * READINGS as f64;
     let busy = (after.cpu - before.cpu).as_secs_f64();
     let per_day = (after.written - before.written) as f64 / took * DAY;
     let target = (agents == 100).then_some(60e6);
     let mut figures = memory(&name, &after, target);
     figures.push(Figure::new(format!("{name}: CPU of the hub"), Measure::Share, busy / took));
-    figures.push(Figure::new(format!("{name}: CPU of the hub per reading"), Measure::Nanoseconds, busy / readings));
     figures.push(Figure::new(format!("{name}: written to disk a day"), Measure::Megabytes, per_day));
     drop((fleet, hub));
     Ok(figures)

@@ -78,6 +78,9 @@ async fn run(options: Options) -> Result<()> {
     let programs = programs(&options)?;
     println!("{}", machine::describe());
     println!("load before: {}{}", machine::load(), if options.quick { "; QUICK, the figures mean little" } else { "" });
+    // Pages of a program that was just built count as its own dirty memory
+    // until they are on disk.
+    rustix::fs::sync();
     let work = std::path::absolute(&options.work).context("the folder for data")?;
     if wanted(What::Agent) {
         let size = agent_size(options.quick);
