@@ -25,9 +25,9 @@ fn a_hub_without_space_says_so_and_goes_on_when_there_is_some() {
         agent
     });
     disk.fill();
-    let flood = block_on(async {
+    let flood = spawn({
         let agent = agent.clone();
-        tokio::spawn(async move { agent.flood(2_000).await })
+        async move { agent.flood(2_000).await }
     });
     let told = hub.process.wait_for_text("the store is in trouble");
     assert!(told.contains("the disk is full") && told.contains("history.db"), "{told}");

@@ -48,9 +48,7 @@ fn a_hub_killed_at_full_speed_keeps_all_that_it_acked_and_nothing_twice() {
         }
         agents
     });
-    let floods: Vec<_> = block_on(async {
-        agents.iter().cloned().map(|agent| tokio::spawn(async move { agent.flood(REPORTS).await })).collect()
-    });
+    let floods: Vec<_> = agents.iter().cloned().map(|agent| spawn(async move { agent.flood(REPORTS).await })).collect();
     for kill in 1..=5 {
         let share = REPORTS * kill / 7 + fastrand::u64(..60);
         block_on(agents[kill as usize].until("progress", |acked| acked.count() >= share));

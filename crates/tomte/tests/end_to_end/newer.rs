@@ -50,8 +50,8 @@ fn a_kind_that_only_the_agent_knows_is_kept_and_shown() {
             facet.read("fish", 7.0);
             facet.text("species", "clownfish");
             agent.submit("tanks", vec![Scope::complete("tanks", vec![facet])]);
+            agent.until_all_acked().await;
         }
-        agent.until_all_acked().await;
         agent.stop().await;
     });
     // Also after a crash: descriptions are kept, too.

@@ -168,7 +168,8 @@ fn export(hub: &Hub) {
     let points: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).expect("a JSON object")).collect();
     assert!(points.len() > 100 && points.len() == lines.count(), "{} points", points.len());
     let usage = points.iter().find(|point| point["kind"] == "cpu" && point["field"] == "usage_ratio").expect("a point");
-    let line = format!("{},reef,cpu,cpu,usage_ratio,{}", usage["time"].as_str().unwrap(), usage["value"]);
+    let line =
+        format!("{},reef,cpu,cpu,usage_ratio,{}", usage["time"].as_str().unwrap(), usage["value"].as_f64().unwrap());
     assert!(csv.contains(&line), "{line}");
     assert!(!std::fs::exists(hub.spare_folder().join("all.csv.part")).unwrap());
 }

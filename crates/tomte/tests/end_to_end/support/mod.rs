@@ -21,14 +21,24 @@ use std::future::Future;
 use std::sync::OnceLock;
 
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
-/// Runs what is asynchronous. One runtime for all tests: they share two cores.
-pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+/// One runtime for all tests: they share two cores.
+fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    let runtime = RUNTIME.get_or_init(|| {
+    RUNTIME.get_or_init(|| {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
-    });
-    runtime.block_on(work)
+    })
+}
+
+/// Runs what is asynchronous.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    runtime().block_on(work)
+}
+
+/// Runs it beside the test.
+pub(crate) fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    runtime().spawn(work)
 }
 
 /// As [`block_on`], but fails when it takes longer than anything should.
