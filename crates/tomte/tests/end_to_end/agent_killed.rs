@@ -115,12 +115,12 @@ fn what_a_killed_agent_had_spooled_arrives_once() {
     block_on(proxy.until("ack", |acked| acked.count() > 0));
     let host = block_on(hub.client().host("reef")).unwrap().id;
     hub.process.kill();
-    for _ in 0..20 {
+    // How many writes that takes depends on how many reports each one holds.
+    while spooled(&state).len() < 5 {
         writes.recv_timeout(LIMIT).expect("the spool is written");
     }
     agent.kill();
     let spooled = spooled(&state);
-    assert!(spooled.len() >= 5, "{spooled:?}");
     assert!(spooled.iter().all(|position| position.epoch == first));
     hub.restart();
     let mut agent = run_agent(&config);
