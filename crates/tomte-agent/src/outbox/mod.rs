@@ -221,6 +221,9 @@ impl Outbox {
         self.spooled = true;
         self.depth = spool.depth();
         self.gaps = spool.load_gaps();
+        for gap in spool.take_losses() {
+            self.add_gap(gap);
+        }
     }
 
     /// Says whether there is a hub to send to. Without one nothing is kept.

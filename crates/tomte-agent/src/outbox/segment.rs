@@ -109,6 +109,76 @@ pub(super) fn records(bytes: &[u8]) -> (Vec<Record>, usize, End) {
     }
 }
 
+/// What is whole in a stretch that has damage in it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Salvage {
+    /// The whole records, one behind the other.
+    pub bytes: Vec<u8>,
+    /// Each run of records that is lost.
+    pub lost: Vec<Lost>,
+}
+
+/// Records that damage took.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Lost {
+    /// The last whole record before them.
+    pub after: Option<u64>,
+    /// The first whole record behind them; without it they go up to the end.
+    pub before: Option<u64>,
+    /// How many there were, estimated where their lengths are damaged too.
+    pub count: u64,
+}
+
+/// Picks the whole records out of a damaged stretch. A record whose content is
+/// damaged is stepped over by its length; where the length leads nowhere, the
+/// rest is lost.
+pub(super) fn salvage(bytes: &[u8]) -> Salvage {
+    let mut kept = Salvage::default();
+    let (mut at, mut whole, mut last, mut bad) = (0, 0_u64, None, 0);
+    loop {
+        let (found, good, _) = records(&bytes[at..]);
+        if let Some(first) = found.first() {
+            if bad > 0 {
+                kept.lost.push(Lost { after: last, before: Some(first.sequence), count: bad });
+                bad = 0;
+            }
+            last = found.last().map(|record| record.sequence);
+            whole += found.len() as u64;
+        }
+        kept.bytes.extend_from_slice(&bytes[at..at + good]);
+        at += good;
+        let rest = &bytes[at..];
+        if let Some((count, length)) = step_over(rest) {
+            bad += count;
+            at += length;
+            continue;
+        }
+        if !rest.is_empty() {
+            let usual = (kept.bytes.len() as u64).checked_div(whole).unwrap_or(RECORD as u64 * 8);
+            bad += (rest.len() as u64 / usual.max(1)).max(1);
+        }
+        if bad > 0 {
+            kept.lost.push(Lost { after: last, before: None, count: bad });
+        }
+        return kept;
+    }
+}
+
+/// Follows the lengths of damaged records to a whole one, or to the end:
+/// how many there are, and their bytes.
+fn step_over(bytes: &[u8]) -> Option<(u64, usize)> {
+    let (mut at, mut count) = (0, 0);
+    while bytes.len() - at >= RECORD {
+        at += RECORD + u32::from_le_bytes(array(&bytes[at..at + 4])) as usize;
+        count += 1;
+        let behind = bytes.get(at..)?;
+        if behind.is_empty() || !records(behind).0.is_empty() {
+            return Some((count, at));
+        }
+    }
+    None
+}
+
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().expect("the caller cut it to this length")
 }
@@ -119,7 +189,38 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn what_is_whole_around_damage_is_kept_and_the_rest_counted() {
+        let mut bytes = Vec::new();
+        let mut starts = Vec::new();
+        for sequence in 1..=9 {
+            starts.push(bytes.len());
+            push_record(&mut bytes, sequence, Moment::default(), b"payload");
+        }
+        // The content of two, and the length of one behind which nothing is found.
+        bytes[starts[2] + RECORD] ^= 1;
+        bytes[starts[3] + RECORD] ^= 1;
+        bytes[starts[7] + 3] = 0xff;
+        let kept = salvage(&bytes);
+        let sequences: Vec<_> = records(&kept.bytes).0.into_iter().map(|record| record.sequence).collect();
+        assert_eq!(sequences, [1, 2, 5, 6, 7]);
+        assert_eq!(
+            kept.lost,
+            [Lost { after: Some(2), before: Some(5), count: 2 }, Lost { after: Some(7), before: None, count: 2 }]
+        );
+    }
+
     proptest! {
+        #[test]
+        fn salvage_of_anything_keeps_whole_records_alone(bytes in prop::collection::vec(any::<u8>(), 0..400), at: prop::sample::Index) {
+            let mut mixed = Vec::new();
+            push_record(&mut mixed, 7, Moment::default(), b"first");
+            push_record(&mut mixed, 8, Moment::default(), b"second");
+            let at = at.index(mixed.len());
+            mixed.splice(at..at, bytes);
+            prop_assert_eq!(records(&salvage(&mixed).bytes).2, End::Clean);
+        }
+
         #[test]
         fn records_survive_a_cut_anywhere(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..6), cut: prop::sample::Index) {
             let mut bytes = Vec::new();

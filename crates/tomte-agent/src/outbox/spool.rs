@@ -13,7 +13,7 @@ use tomte_link::{Gap, decode_report};
 use tomte_model::{BootId, Moment, Position, RangeSet, Report, Timestamp};
 
 use super::disk::Disk;
-use super::segment::{self, End, HEADER, Header};
+use super::segment::{self, End, HEADER, Header, Lost};
 
 /// A clock that shows less than this was never set: 2020.
 const CLOCK_WAS_SET: Timestamp = Timestamp::from_millis(1_577_836_800_000);
@@ -116,6 +116,8 @@ pub struct Spool {
     open: bool,
     cursor: Cursor,
     damaged: u64,
+    /// What was found lost at the start.
+    lost: Vec<Gap>,
 }
 
 impl std::fmt::Debug for Spool {
@@ -126,6 +128,12 @@ impl std::fmt::Debug for Spool {
 
 fn name(epoch: u64, first: u64) -> String {
     format!("{epoch:020}-{first:020}.spool")
+}
+
+/// The epoch and the first sequence by a segment's name.
+fn parse_name(name: &str) -> Option<(u64, u64)> {
+    let (epoch, first) = name.strip_suffix(".spool")?.split_once('-')?;
+    Some((epoch.parse().ok()?, first.parse().ok()?))
 }
 
 impl Spool {
@@ -146,9 +154,13 @@ impl Spool {
             open: false,
             cursor: Cursor::default(),
             damaged: 0,
+            lost: Vec::new(),
         };
-        for name in names.into_iter().filter(|name| name.ends_with(".spool")) {
-            spool.take_up(name, &mut bad);
+        let names: Vec<_> = names.into_iter().filter(|name| name.ends_with(".spool")).collect();
+        for (index, name) in names.iter().enumerate() {
+            // Where a damaged end is not known, the next file's beginning is.
+            let next = names.get(index + 1).and_then(|next| parse_name(next));
+            spool.take_up(name.clone(), next, &mut bad);
         }
         while bad.len() > BAD_KEPT {
             let _ = spool.disk.remove(&bad.remove(0));
@@ -156,33 +168,52 @@ impl Spool {
         Ok(spool)
     }
 
-    fn take_up(&mut self, name: String, bad: &mut Vec<String>) {
+    fn take_up(&mut self, name: String, next: Option<(u64, u64)>, bad: &mut Vec<String>) {
         let Ok(bytes) = self.disk.read(&name, 0, usize::MAX) else {
             self.damaged += 1;
             return;
         };
         let header = segment::parse_header(&bytes);
-        let (records, good, end) = match header {
+        let (mut records, good, end) = match header {
             Some(_) => segment::records(&bytes[HEADER..]),
             None => (Vec::new(), 0, End::Damaged),
         };
-        let good = HEADER + good;
-        let whole = header.filter(|_| !records.is_empty());
         if end != End::Clean {
             self.damaged += 1;
         }
+        let mut good = HEADER + good;
         if end == End::Damaged {
             // The evidence is kept whole; what is good of it goes on in a
             // file of its own. Where the disk refuses that, the rest is cut off.
+            let from = header.map_or(0, |_| HEADER);
+            let mut kept = segment::salvage(bytes.get(from..).unwrap_or_default());
+            if header.is_none() {
+                // Without the header nobody knows whose reports these are, but
+                // how many there were is known.
+                let whole = segment::records(&kept.bytes).0.len() as u64;
+                let count = whole + kept.lost.iter().map(|lost| lost.count).sum::<u64>();
+                kept.lost = vec![Lost { after: None, before: None, count }];
+                kept.bytes.clear();
+            }
+            self.note_losses(&name, header, &kept.lost, next);
             let aside = format!("{name}.bad");
             if self.disk.rename(&name, &aside).is_ok() {
                 bad.push(aside.clone());
-                if whole.is_some() && self.disk.write(&name, 0, &bytes[..good]).is_err() {
+                let mut whole = bytes[..from].to_vec();
+                whole.extend_from_slice(&kept.bytes);
+                if kept.bytes.is_empty() {
+                    records.clear();
+                } else if self.disk.write(&name, 0, &whole).is_ok() {
+                    records = segment::records(&kept.bytes).0;
+                    good = whole.len();
+                } else {
                     let _ = self.disk.rename(&aside, &name);
                     let _ = self.disk.truncate(&name, good as u64);
                 }
             }
-        } else if end == End::Torn && whole.is_some() {
+        }
+        let whole = header.filter(|_| !records.is_empty());
+        if end == End::Torn && whole.is_some() {
             let _ = self.disk.truncate(&name, good as u64);
         }
         let Some(header) = whole else {
@@ -204,6 +235,30 @@ impl Spool {
             segment.add(record.sequence, record.moment);
         }
         self.segments.push_back(segment);
+    }
+
+    /// Remembers what damage took from a file, so that the hub is told.
+    fn note_losses(&mut self, name: &str, header: Option<Header>, lost: &[Lost], next: Option<(u64, u64)>) {
+        let Some((named_epoch, named_first)) = parse_name(name) else { return };
+        let epoch = header.map_or(named_epoch, |header| header.epoch);
+        for lost in lost {
+            let first = lost.after.map_or(named_first, |after| after.saturating_add(1));
+            let last = match (lost.before, next) {
+                (Some(before), _) => before.saturating_sub(1),
+                (None, Some((next_epoch, next_first))) if next_epoch == epoch => next_first.saturating_sub(1),
+                // Nothing of an earlier epoch comes any more, so that it does
+                // no harm to name more than there was.
+                (None, _) => first.saturating_add(lost.count - 1),
+            };
+            let last = last.max(first);
+            let count = lost.count.min((last - first).saturating_add(1));
+            self.lost.push(Gap { epoch, first, last, count });
+        }
+    }
+
+    /// What was found lost at the start, once.
+    pub fn take_losses(&mut self) -> Vec<Gap> {
+        std::mem::take(&mut self.lost)
     }
 
     /// The greatest epoch there is a report of, zero without any.
