@@ -1,5 +1,6 @@
-//! How to read one Linux host: from /proc, /sys and `statvfs`, without ever
-//! starting a process or touching the network.
+//! How to read one Linux host: from /proc, /sys and `statvfs`, and from what its
+//! own tools say. A tool is started in the medium and the slow tier only, and
+//! only by [`Tools`]; the network is never touched.
 //!
 //! Every reader takes a [`Root`], so that a copied tree can stand for a host,
 //! and every parser is a pure function beside its read. Nothing here is async
@@ -32,6 +33,7 @@ mod root;
 mod sensor;
 mod settings;
 mod tmpfs;
+mod tool;
 mod users;
 mod virtualisation;
 mod zram;
@@ -50,6 +52,7 @@ pub use settings::{
     BadGlob, CpuSettings, DiskSettings, FilesystemSettings, Filter, InterfaceSettings, ProcessSettings, Settings,
     TmpfsSettings,
 };
+pub use tool::{Ran, RecordedTools, SystemTools, ToolCall, ToolError, Tools};
 
 /// Reads one source. It may keep what it needs between two readings (open
 /// files, the counters of the last one) and may block; it runs on a thread of

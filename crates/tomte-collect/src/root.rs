@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 
+use crate::tool::{RecordedTools, SystemTools, Tools};
+
 /// The root directory that all readers start from: `/` for this machine, a
 /// host's root mounted elsewhere (`/host` in a container), or a copied tree
 /// for tests and demonstrations.
@@ -16,10 +18,14 @@ use rustix::fs::{Mode, OFlags};
 /// one mount a line: mount point, block size, blocks, blocks free, blocks
 /// available, inodes, inodes free. Spaces in the mount point are written
 /// `\040`. With that file, only it is asked.
+///
+/// Nor can the tools of this machine speak of that host: a copied tree may hold
+/// what they printed there, in a folder `tools`, see [`RecordedTools`].
 #[derive(Debug, Clone)]
 pub struct Root {
     path: PathBuf,
     recorded: Option<Arc<HashMap<PathBuf, Space>>>,
+    tools: Arc<dyn Tools>,
 }
 
 /// How large a file system is and how full, as `statvfs` tells.
@@ -58,7 +64,24 @@ impl Root {
             .then(|| std::fs::read_to_string(path.join("statvfs.txt")).ok())
             .flatten()
             .map(|text| Arc::new(parse_recorded(&text)));
-        Self { path, recorded }
+        let tools: Arc<dyn Tools> = if path == Path::new("/") {
+            Arc::new(SystemTools::default())
+        } else {
+            Arc::new(RecordedTools::new(path.join("tools")))
+        };
+        Self { path, recorded, tools }
+    }
+
+    /// The same host, whose tools are these.
+    #[must_use]
+    pub fn with_tools(self, tools: Arc<dyn Tools>) -> Self {
+        Self { tools, ..self }
+    }
+
+    /// Runs the host's tools.
+    #[must_use]
+    pub fn tools(&self) -> &dyn Tools {
+        self.tools.as_ref()
     }
 
     /// Whether this is the running machine itself, so that system calls speak
