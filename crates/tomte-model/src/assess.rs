@@ -236,7 +236,7 @@ impl Assessor {
                 problems.push(Problem {
                     field: field.name.clone(),
                     status: state.status,
-                    reason: field.reason(&facet.resource.name, value),
+                    reason: field.reason(facet, value),
                     since: state.since,
                 });
             }

@@ -9,17 +9,22 @@
 //! as they are. Rates are worked out by the agent and are gauges; so no gauge
 //! ends in `_total`, `_count`, `_sum` or `_bucket`.
 
+mod check;
 mod collector;
+mod container;
 mod cpu;
 mod disk;
 mod filesystem;
+mod guest;
 mod host;
 mod interface;
 mod load;
 mod memory;
+mod own_probe;
 mod pressure;
 mod process;
 mod sensor;
+mod service;
 mod unit;
 
 use std::borrow::Cow;
@@ -32,6 +37,7 @@ pub use unit::{Resolution, Unit};
 
 use crate::Name;
 use crate::assess::Threshold;
+use crate::report::Facet;
 
 /// The kinds this version ships, in the order in which people read them.
 pub const KINDS: &[&KindDef] = &[
@@ -49,6 +55,16 @@ pub const KINDS: &[&KindDef] = &[
     &interface::INTERFACE,
     &sensor::SENSOR,
     &process::PROCESS,
+    &service::SYSTEMD,
+    &service::SERVICE,
+    &service::TIMER,
+    &container::CONTAINER,
+    &container::CONTAINER_ENGINE,
+    &guest::GUEST,
+    &check::CHECK,
+    &check::PEER,
+    &own_probe::PROBE,
+    &own_probe::TEXTFILE,
     &collector::COLLECTOR,
     &collector::AGENT,
 ];
@@ -110,8 +126,10 @@ pub struct FieldDef {
     pub help: Text,
     /// When it is a problem, unless configured otherwise.
     pub threshold: Option<Threshold>,
-    /// The reason of a problem; `{name}` and `{value}` are filled in:
-    /// `"{name} is {value} full"`.
+    /// The reason of a problem; `{name}`, `{value}` and the facet's attributes
+    /// are filled in: `"{name} is {value} full"`. What stands in square
+    /// brackets is left out where the attribute in it is missing:
+    /// `"{name} failed[: {result}]"`.
     pub phrase: Text,
     /// How Home Assistant should show it.
     pub home_assistant: HomeAssistant,
@@ -155,16 +173,55 @@ impl FieldDef {
         std::mem::forget(std::mem::replace(&mut self.home_assistant, shown));
         self
     }
-    /// The reason of a problem with this field, filled in.
+    /// The reason of a problem with this field of that facet, filled in.
     #[must_use]
-    pub fn reason(&self, resource_name: &str, value: f64) -> String {
+    pub fn reason(&self, facet: &Facet, value: f64) -> String {
+        let name = facet.resource.name.as_str();
         let value = self.unit.format(value);
         if self.phrase.is_empty() {
-            format!("{resource_name}: {} is {value}", self.name)
-        } else {
-            self.phrase.replace("{name}", resource_name).replace("{value}", &value)
+            return format!("{name}: {} is {value}", self.name);
         }
+        let word = |key: &str| match key {
+            "name" => Some(name.to_owned()),
+            "value" => Some(value.clone()),
+            attribute => facet.attribute(attribute).map(ToString::to_string),
+        };
+        let mut reason = String::new();
+        let mut rest = self.phrase.as_ref();
+        while let Some(at) = rest.find(['[', '{']) {
+            reason.push_str(&rest[..at]);
+            let (open, close) = if rest[at..].starts_with('[') { ('[', ']') } else { ('{', '}') };
+            let inner = &rest[at + open.len_utf8()..];
+            // A phrase from outside may be broken; it is shown as it is.
+            let Some(end) = inner.find(close) else {
+                rest = &rest[at..];
+                break;
+            };
+            let part = &inner[..end];
+            rest = &inner[end + close.len_utf8()..];
+            if open == '{' {
+                reason.push_str(&word(part).unwrap_or_default());
+            } else {
+                reason.push_str(&optional(part, word).unwrap_or_default());
+            }
+        }
+        reason.push_str(rest);
+        reason
     }
+}
+
+/// A part of a phrase that is said only when everything in it is known.
+fn optional(part: &str, word: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let mut said = String::new();
+    let mut rest = part;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (key, behind) = after.split_once('}')?;
+        said.push_str(before);
+        said.push_str(&word(key)?);
+        rest = behind;
+    }
+    said.push_str(rest);
+    Some(said)
 }
 
 /// How Home Assistant should show a reading.
@@ -405,6 +462,25 @@ mod tests {
                 assert!(known.contains(line.as_str()), "add the line {line} to catalogue/fields.txt");
             }
         }
+    }
+
+    #[test]
+    fn a_reason_is_told_with_what_is_known() {
+        let mut facet = Facet::owner("service", "nginx", "main");
+        let says = |phrase, facet: &Facet| {
+            FieldDef::new("main", "failed", Unit::Number, Resolution::ONE, "x.")
+                .judged(warning_above(1.0, 0.5, 0), phrase)
+                .reason(facet, 2.0)
+        };
+        let phrase = "{name} failed {value} times[: {result}][ ({exit}, {result})]";
+        assert_eq!(says(phrase, &facet), "nginx failed 2 times");
+        facet.text("result", "exit-code [1] {name}");
+        assert_eq!(says(phrase, &facet), "nginx failed 2 times: exit-code [1] {name}");
+        // What somebody else describes may be anything.
+        for strange in ["{", "[", "a[{", "[{x]", "}{", "ä[ö", "{{}}", "[]"] {
+            let _ = says(strange, &facet);
+        }
+        assert_eq!(says("100 % [of {x", &facet), "100 % [of {x");
     }
 
     #[test]

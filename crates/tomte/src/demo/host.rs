@@ -114,7 +114,7 @@ impl SimulatedHost {
     }
 
     /// Noise for this host, this purpose and this moment: the same when asked again.
-    fn noise(&self, purpose: u64, tick: i64) -> f64 {
+    pub(super) fn noise(&self, purpose: u64, tick: i64) -> f64 {
         let seed = u64::from(self.number) << 40 ^ purpose << 32 ^ tick.cast_unsigned();
         // The first draw of neighbouring seeds is too much alike.
         let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -123,7 +123,7 @@ impl SimulatedHost {
     }
 
     /// How busy the host is, 0 to 1: its base, the time of day, slow swings, noise.
-    fn busy(&self, now: Moment) -> f64 {
+    pub(super) fn busy(&self, now: Moment) -> f64 {
         let seconds = now.wall.millis() as f64 / 1000.0;
         let phase = f64::from(self.number) * 0.7;
         let day = (seconds / 86_400.0 * std::f64::consts::TAU + phase).sin() * 0.35 + 1.0;
@@ -135,7 +135,7 @@ impl SimulatedHost {
 
     /// What the collectors see, each with its name.
     pub(crate) fn observe(&self, now: Moment) -> Vec<(&'static str, Vec<Scope>)> {
-        vec![
+        let mut seen = vec![
             ("cpu", self.cpu(now)),
             ("load", vec![Scope::complete("load", vec![self.load(now)])]),
             ("memory", vec![Scope::complete("memory", vec![self.memory(now)])]),
@@ -147,7 +147,15 @@ impl SimulatedHost {
             ("process", vec![Scope::complete("process", vec![self.processes(now)])]),
             ("host", vec![Scope::complete("host", self.host(now))]),
             ("os", vec![Scope::complete("os", vec![self.os()])]),
-        ]
+            ("systemd", self.systemd(now)),
+            ("service_disk", self.service_disk()),
+            ("container", self.containers(now)),
+            ("guest", self.guests(now)),
+            ("check", self.checks(now)),
+            ("probe", self.probes(now)),
+        ];
+        seen.retain(|(_, scopes)| !scopes.is_empty());
+        seen
     }
 
     fn cpu(&self, now: Moment) -> Vec<Scope> {

@@ -3,6 +3,7 @@
 //! report by the agent's own code, over the same link.
 
 mod host;
+mod services;
 mod station;
 
 use std::sync::Arc;

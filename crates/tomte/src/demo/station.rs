@@ -173,7 +173,8 @@ fn recall(host: &SimulatedHost, station: &Station, past: Duration) {
 }
 
 /// What is looked at each time; the rest once a minute.
-const FAST: &[&str] = &["cpu", "load", "memory", "pressure", "disk", "interface", "sensor"];
+const FAST: &[&str] =
+    &["cpu", "load", "memory", "pressure", "disk", "interface", "sensor", "systemd", "container", "guest"];
 
 fn look(host: &SimulatedHost, station: &Station, pace: Duration, all: bool) {
     submit(host, station, station.clock().now(), pace, all);
