@@ -9,11 +9,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tomte_model::{Catalogue, Clock, Latest};
+use tomte_model::{Catalogue, Clock, EventKind, Latest, Severity};
 use tomte_store::state::NewEvent;
-use tomte_store::{Options, Store, StoreError};
+use tomte_store::{Options, Retention, SetAside, Store, StoreError};
 
 use crate::config::{HubConfig, Resolved};
+use crate::events::Occurrence;
 use crate::fleet::{Fleet, Host};
 use crate::hub::Parts;
 use crate::identity::Identity;
@@ -71,14 +72,24 @@ impl Hub {
         if replayed > 0 {
             tracing::info!(reports = replayed, "brought back what came after the last snapshots");
         }
-        Ok(Self::new(Parts { clock, resolved, store, identity, fleet, catalogue, notices, queue }))
+        let set_aside = store.set_aside.clone();
+        let hub = Self::new(Parts { clock, resolved, store, identity, fleet, catalogue, notices, queue });
+        if let Some(SetAside { path, what }) = set_aside {
+            let message = format!(
+                "the history was damaged ({what}): it is kept as {}, and a new one has begun; restore a backup to have it back",
+                path.display()
+            );
+            hub.note(Occurrence::new(None, EventKind::STORE_TROUBLE, Severity::Critical, message));
+        }
+        Ok(hub)
     }
 }
 
 pub(crate) fn store_options(config: &HubConfig) -> Options {
     Options {
         series_per_host: config.limits.series_per_host,
-        raw_retention: config.history.retention.0.max(Duration::from_secs(3600)),
+        retention: Retention { raw: config.history.retention.0.max(Duration::from_secs(3600)), ..Retention::default() },
+        set_damaged_history_aside: true,
         ..Options::default()
     }
 }

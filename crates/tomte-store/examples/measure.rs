@@ -14,7 +14,7 @@ use tomte_model::{
     BootId, Catalogue, Facet, HostId, Moment, Position, Report, Resolution, ResourceKey, Scope, Timestamp, Unit,
 };
 use tomte_store::history::SeriesKey;
-use tomte_store::{Arrival, Options, Query, Store};
+use tomte_store::{Arrival, Budget, Options, Query, Store};
 
 const COLLECTORS: usize = 10;
 const FIELDS: usize = 15;
@@ -75,14 +75,20 @@ fn measure(folder: &std::path::Path, hosts: u64, ticks: u64) -> Result<(), Box<d
         per((self::cpu()? - cpu).as_nanos() as f64),
         wall.elapsed().as_secs_f64()
     );
-    println!("on disk: {:.2} bytes per reading, {} reports", per(stats.bytes as f64), stats.reports);
+    println!("on disk: {:.2} bytes per reading, {} waiting", per(stats.bytes as f64), stats.waiting);
     println!("written: {:.2} bytes per reading", per((self::written()? - written) as f64));
 
     let one =
         |host: u64| SeriesKey { host: host_id(host), resource: ResourceKey::new("measured", "c3"), field: "f3".into() };
     let all: Vec<SeriesKey> = (0..hosts).map(one).collect();
     let (from, to) = (at(0), at(ticks + 1));
-    let query = |series: &[SeriesKey], step| Query { series: series.to_vec(), from, to, step, max_points: 10_000_000 };
+    let query = |series: &[SeriesKey], step| Query {
+        series: series.to_vec(),
+        from,
+        to,
+        step,
+        budget: Budget::points(10_000_000),
+    };
     let five_minutes = Some(Duration::from_secs(300));
     for (what, query) in [
         ("one series, raw", query(&all[..1], None)),

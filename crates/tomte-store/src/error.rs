@@ -114,6 +114,27 @@ pub enum StoreError {
         /// How many it may bring.
         allowed: usize,
     },
+    /// A query would read more than it may.
+    #[error("the query reads more than {allowed} bytes: take a shorter range, a longer step or fewer series")]
+    TooManyBytes {
+        /// How many it may read.
+        allowed: u64,
+    },
+    /// A query takes longer than it may.
+    #[error("the query takes longer than {} s: take a shorter range, a longer step or fewer series", allowed.as_secs_f64())]
+    TooSlow {
+        /// How long it may take.
+        allowed: std::time::Duration,
+    },
+    /// A copy cannot be made there.
+    #[error("{} cannot be made", path.display())]
+    Target {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
     /// A query's step is shorter than a millisecond, or its range is no range.
     #[error("the query makes no sense: {0}")]
     BadQuery(&'static str),

@@ -12,6 +12,7 @@
 //! events are by id.
 
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,8 +92,71 @@ pub struct Query {
     /// With a step: one bucket per step, the steps counted from 1970, every
     /// step whole that the range touches. Without: the points as they were read.
     pub step: Option<Duration>,
+    /// What the answer may cost.
+    pub budget: Budget,
+}
+
+/// What an answer may cost. Beyond it a query fails and says so; it never
+/// brings a part as if it were all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
     /// How many points (or buckets, empty ones included) the answer may hold.
-    pub max_points: usize,
+    pub points: usize,
+    /// How many bytes of the database may be read for it.
+    pub bytes: u64,
+    /// How long it may take.
+    pub time: Duration,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { points: 1_000_000, bytes: 256 << 20, time: Duration::from_secs(10) }
+    }
+}
+
+impl Budget {
+    /// The usual budget, with so many points.
+    #[must_use]
+    pub fn points(points: usize) -> Self {
+        Self { points, ..Self::default() }
+    }
+}
+
+/// How fine what is kept is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Tier {
+    /// Every reading.
+    #[default]
+    Raw,
+    /// A bucket per five minutes.
+    FiveMinutes,
+    /// A bucket per hour.
+    Hour,
+}
+
+impl Tier {
+    /// Every tier, the finest first.
+    pub const ALL: [Self; 3] = [Self::Raw, Self::FiveMinutes, Self::Hour];
+
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::FiveMinutes => "5m",
+            Self::Hour => "1h",
+        }
+    }
+
+    /// How long its buckets are; `None` for readings.
+    #[must_use]
+    pub fn step(self) -> Option<Duration> {
+        match self {
+            Self::Raw => None,
+            Self::FiveMinutes => Some(Duration::from_secs(300)),
+            Self::Hour => Some(Duration::from_secs(3600)),
+        }
+    }
 }
 
 /// What was read.
@@ -112,6 +176,8 @@ pub struct SeriesHistory {
     /// How often its collector reported at the end of the range, in
     /// milliseconds; zero when that is not regular or not known.
     pub interval_millis: u32,
+    /// The coarsest tier that any of its values comes from.
+    pub tier: Tier,
     /// Its values.
     pub points: Points,
 }
@@ -164,27 +230,84 @@ impl Bucket {
 /// What one round of care did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Maintained {
-    /// Released reports that were put in their final place.
-    pub filed: u64,
-    /// Rows that were older than the retention, and are gone.
+    /// Reports that were put in their final place.
+    pub sealed: u64,
+    /// Readings older than the retention (or beyond the cap on the file's
+    /// size) that are gone.
     pub pruned: u64,
-    /// Series that have no rows any more, and are gone.
+    /// Series that have no history any more, and are gone.
     pub series_pruned: u64,
     /// Bytes given back to the file system.
     pub bytes_freed: u64,
 }
 
 /// How much there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HistoryStats {
-    /// Reports that have history.
-    pub reports: u64,
-    /// Of these, how many still wait to be released or filed.
-    pub unfiled: u64,
+    /// Reports that are not in their final place yet.
+    pub waiting: u64,
     /// Series of all hosts.
     pub series: u64,
     /// Size of the database, its log included.
     pub bytes: u64,
+    /// Pieces that were damaged and set aside.
+    pub quarantined: u64,
+    /// What is kept where. What is in none of these is names and free space.
+    pub parts: Vec<PartStats>,
+}
+
+impl HistoryStats {
+    /// A part by its name.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Option<&PartStats> {
+        self.parts.iter().find(|part| part.name == name)
+    }
+}
+
+/// How much there is of one part of the history.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PartStats {
+    /// `waiting` (reports as they came in), `recent` (readings of the last
+    /// hours), then the tiers: `raw`, `5m`, `1h`.
+    pub name: &'static str,
+    /// In how many pieces.
+    pub pieces: u64,
+    /// How many readings or buckets.
+    pub values: u64,
+    /// Bytes in the database, what the database itself adds included.
+    pub bytes: u64,
+    /// When the oldest of it begins (to the day, or to the tier's period).
+    pub oldest: Option<Timestamp>,
+}
+
+/// How far long work has come; the unit is the work's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// So much is done.
+    pub done: u64,
+    /// Of so much.
+    pub total: u64,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Checked {
+    /// How many pieces were looked at.
+    pub pieces: u64,
+    /// What is damaged, in words. Damaged pieces were set aside, and cost
+    /// what was in them and no more.
+    pub damaged: Vec<String>,
+    /// What SQLite itself finds wrong with the file: that is cured by
+    /// restoring a backup, or by a new file.
+    pub file: Option<String>,
+}
+
+impl Checked {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.damaged.is_empty() && self.file.is_none()
+    }
 }
 
 /// The history of every reading.
@@ -225,16 +348,25 @@ pub trait HistoryStore: Send + Sync {
     /// When the database cannot be read.
     fn series(&self, host: HostId) -> Result<Vec<Series>, StoreError>;
 
-    /// Reads points or buckets.
+    /// The series of some hosts that are wanted, by host and key; `wanted` is
+    /// asked with kind, name and field. Answered from memory.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn find(&self, hosts: &[HostId], wanted: &dyn Fn(&str, &str, &str) -> bool) -> Result<Vec<SeriesKey>, StoreError>;
+
+    /// Reads points or buckets, from the tier that fits the step and that is
+    /// there; what is newest is always in it.
     ///
     /// # Errors
     /// When the query is senseless or over its budget, or the database cannot
     /// be read.
     fn query(&self, query: &Query) -> Result<History, StoreError>;
 
-    /// Puts released reports in their final place, forgets what is older than
-    /// the retention, gives space back: in small steps between writes. Meant
-    /// to be called every minute; blocks until all that is due is done.
+    /// Puts released reports in their final place, makes rollups, forgets what
+    /// is older than the retention, gives space back: in small steps between
+    /// writes. Meant to be called every minute; blocks until all that is due
+    /// is done.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -252,6 +384,28 @@ pub trait HistoryStore: Send + Sync {
     /// # Errors
     /// When the database cannot be read.
     fn stats(&self) -> Result<HistoryStats, StoreError>;
+
+    /// Reads everything and compares checksums. Damaged pieces are set aside
+    /// and told; the rest stays as it is.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written at all.
+    fn check(&self, progress: &mut dyn FnMut(Progress)) -> Result<Checked, StoreError>;
+
+    /// Puts everything released in its final place, whether it is due or not,
+    /// and gives all free space back. Returns how many bytes went.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    fn compact(&self, now: Timestamp, progress: &mut dyn FnMut(Progress)) -> Result<u64, StoreError>;
+
+    /// Copies the database into a file that must not exist yet, as it is at
+    /// one moment, while it is in use.
+    ///
+    /// # Errors
+    /// When the database cannot be read or the file not be made; what there is
+    /// of it is deleted then.
+    fn backup(&self, target: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError>;
 
     /// Lets the database grow to so many bytes, its log not counted; `None`
     /// lets it grow freely. Beyond it, writes fail with [`StoreError::Full`].

@@ -21,7 +21,7 @@ pub mod state;
 mod store;
 
 pub use error::{OpenError, StoreError};
-pub use history::{Arrival, HistoryStore, Query, Receipt};
-pub use options::Options;
+pub use history::{Arrival, Budget, HistoryStore, Query, Receipt};
+pub use options::{Options, Retention, RetentionRule};
 pub use state::StateStore;
-pub use store::Store;
+pub use store::{SetAside, Store};

@@ -5,13 +5,14 @@
 //! caller's salted hashes, tokens and codes are SHA-256 of random bytes.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tomte_model::latest::LatestSnapshot;
 use tomte_model::{Event, HostId, HostName, KindDef, Severity, Timestamp};
 
 use crate::StoreError;
-use crate::history::Row;
+use crate::history::{Progress, Row};
 
 /// SHA-256 of a secret.
 pub type SecretHash = [u8; 32];
@@ -565,4 +566,12 @@ pub trait StateStore: Send + Sync {
     /// # Errors
     /// When the database cannot be written.
     fn maintain(&self, now: Timestamp, events_before: Timestamp) -> Result<(), StoreError>;
+
+    /// Copies the database into a file that must not exist yet, as it is at
+    /// one moment, while it is in use.
+    ///
+    /// # Errors
+    /// When the database cannot be read or the file not be made; what there is
+    /// of it is deleted then.
+    fn backup(&self, target: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError>;
 }

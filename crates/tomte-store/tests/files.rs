@@ -9,8 +9,9 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 
 use common::*;
+use tomte_store::history::Progress;
 use tomte_store::state::{AuditEntry, HostRecord, Page};
-use tomte_store::{OpenError, Store, StoreError};
+use tomte_store::{OpenError, Options, Store, StoreError};
 
 /// A folder with a little of everything in it, closed.
 fn filled() -> tempfile::TempDir {
@@ -288,4 +289,55 @@ fn a_closed_database_needs_no_log() {
     for file in ["state.db-wal", "history.db-wal"] {
         assert!(!folder.path().join(file).exists(), "{file} was left behind");
     }
+}
+
+#[test]
+fn a_damaged_history_is_set_aside_when_told_and_nothing_is_deleted() {
+    let folder = filled();
+    let path = folder.path().join("history.db");
+    let good = fs::read(&path).unwrap();
+    let cut = &good[..good.len() / 2 / 8192 * 8192];
+    fs::write(&path, cut).unwrap();
+    let told = Options { set_damaged_history_aside: true, ..options() };
+    for round in 1..=2 {
+        let store = Store::open(folder.path(), told.clone()).unwrap();
+        assert_eq!(store.state.hosts().unwrap().len(), 1, "the records do not depend on it");
+        let aside = store.set_aside.clone().unwrap();
+        assert_eq!(aside.path, folder.path().join(format!("history.db.damaged-{round}")));
+        assert!(aside.what.contains("cut off"), "{}", aside.what);
+        assert_eq!(fs::read(&aside.path).unwrap(), cut);
+        append(&*store.history, arrival(report(host(1), "tank", 1, "reef", &[("e0", 1.0)]))).unwrap();
+        drop(store);
+        fs::write(&path, cut).unwrap();
+    }
+    // A file that is not ours is never moved.
+    fs::write(&path, b"something else").unwrap();
+    assert!(matches!(Store::open(folder.path(), told), Err(OpenError::Foreign { .. })));
+}
+
+#[test]
+fn a_backup_made_while_running_is_put_in_place_of_what_was_lost() {
+    let folder = filled();
+    let store = open(folder.path());
+    let copies = tempfile::tempdir().unwrap();
+    let backup = copies.path().join("monday");
+    let mut last = Progress::default();
+    store.backup(&backup, &mut |progress| last = progress).unwrap();
+    assert!(last.total > 0 && last.done == last.total, "{last:?}");
+    assert!(matches!(store.backup(&backup, &mut |_| {}), Err(StoreError::Target { .. })), "nothing is overwritten");
+    append(&*store.history, arrival(report(host(1), "tank", 99, "reef", &[("e0", 1.0)]))).unwrap();
+    assert!(matches!(Store::restore(&backup, folder.path()), Err(OpenError::InUse { .. })));
+    drop(store);
+    let moved = Store::restore(&backup, folder.path()).unwrap();
+    assert_eq!(moved.len(), 2);
+    let store = open(folder.path());
+    assert_eq!(store.state.hosts().unwrap().len(), 1);
+    let received = store.history.received(host(1), 7);
+    assert!(received.contains(50) && !received.contains(99), "{received:?}");
+    drop(store);
+    // One that is damaged is refused before anything is touched.
+    let bytes = fs::read(backup.join("history.db")).unwrap();
+    fs::write(backup.join("history.db"), &bytes[..bytes.len() / 2]).unwrap();
+    assert!(matches!(Store::restore(&backup, folder.path()), Err(OpenError::Damaged { .. })));
+    assert!(open(folder.path()).history.received(host(1), 7).contains(50));
 }

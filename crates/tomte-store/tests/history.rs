@@ -67,10 +67,10 @@ fn a_report_is_kept_once_read_back_and_survives_a_restart() {
     assert_eq!(store.history.last_row(), last_row);
     assert_eq!(replayed(&*store.history, 0).len(), 2, "nobody has said that the records cover them");
     store.history.release(last_row);
-    assert_eq!(store.history.maintain(at(100)).unwrap().filed, 2);
+    assert_eq!(store.history.maintain(at(100)).unwrap().sealed, 2);
     check(&store);
     assert_eq!(replayed(&*store.history, 0).len(), 0);
-    assert_eq!(store.history.stats().unwrap().unfiled, 0);
+    assert_eq!(store.history.stats().unwrap().waiting, 0);
     drop(store);
 
     let store = open(folder.path());
@@ -130,9 +130,9 @@ fn a_query_has_a_budget_and_must_make_sense() {
         append(&*store.history, arrival(report(host(1), "tank", sequence, "reef", &[("e0", 1.0)]))).unwrap();
     }
     let mut asked = query(vec![key(host(1), "reef", "e0")], at(0), at(1_000), None);
-    asked.max_points = 20;
+    asked.budget.points = 20;
     assert!(store.history.query(&asked).is_ok());
-    asked.max_points = 19;
+    asked.budget.points = 19;
     assert!(matches!(store.history.query(&asked), Err(StoreError::TooManyPoints { allowed: 19 })));
     asked.step = Some(Duration::from_millis(1));
     assert!(matches!(store.history.query(&asked), Err(StoreError::TooManyPoints { .. })), "empty steps count too");
@@ -255,9 +255,9 @@ fn what_is_old_goes_and_its_space_is_given_back() {
     append(&*store.history, Arrival { at: at(170_000), ..arrival(late) }).unwrap();
     store.history.release(store.history.last_row());
     let filed = store.history.maintain(at(4_010)).unwrap();
-    assert_eq!((filed.filed, filed.pruned), (401, 0));
+    assert_eq!((filed.sealed, filed.pruned), (401, 0));
     let full = store.history.stats().unwrap();
-    assert_eq!((full.reports, full.series), (401, 101));
+    assert_eq!(full.series, 101);
 
     let two_days = 48 * 3600;
     let half = store.history.maintain(at(2_001 + two_days)).unwrap();
@@ -269,7 +269,7 @@ fn what_is_old_goes_and_its_space_is_given_back() {
     let gone = store.history.maintain(at(100_000 + two_days)).unwrap();
     assert_eq!(gone.series_pruned, 100);
     let stats = store.history.stats().unwrap();
-    assert_eq!((stats.reports, stats.series), (1, 1));
+    assert_eq!(stats.series, 1);
     drop(store);
     let size = std::fs::metadata(folder.path().join("history.db")).unwrap().len();
     assert!(size < full.bytes / 2, "{size} of {}", full.bytes);
@@ -287,9 +287,9 @@ fn reports_that_nobody_releases_fill_no_disk() {
     for sequence in 1..=10 {
         append(&*store.history, arrival(report(host(1), "tank", sequence, "reef", &[("e0", 1.0)]))).unwrap();
     }
-    assert_eq!(store.history.maintain(at(1_000)).unwrap().filed, 0);
+    assert_eq!(store.history.maintain(at(1_000)).unwrap().sealed, 0);
     let done = store.history.maintain(at(48 * 3600 + 55)).unwrap();
-    assert_eq!((done.filed, done.pruned), (5, 5));
+    assert_eq!((done.sealed, done.pruned), (5, 5));
     assert_eq!(replayed(&*store.history, 0).len(), 5);
 }
 

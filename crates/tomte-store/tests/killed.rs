@@ -90,7 +90,7 @@ impl Hub {
 
 /// Small numbers, so that every kind of work is under way all the time.
 fn busy() -> Options {
-    Options { commit_window: Duration::from_millis(1), commit_batch: 16, file_batch: 50, ..options() }
+    Options { commit_window: Duration::from_millis(1), commit_batch: 16, seal_batch: 50, ..options() }
 }
 
 /// Takes reports in for ever.

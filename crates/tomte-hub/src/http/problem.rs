@@ -158,7 +158,7 @@ impl From<StoreError> for Failure {
         match &error {
             StoreError::NameTaken(_) => Self::conflict(error.to_string()),
             StoreError::NotFound(what) => Self::new(StatusCode::NOT_FOUND, "not-found", "Not found").detail(*what),
-            StoreError::TooManyPoints { .. } => {
+            StoreError::TooManyPoints { .. } | StoreError::TooManyBytes { .. } | StoreError::TooSlow { .. } => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too-many-points", "The answer would be too large")
                     .detail(error.to_string())
             }

@@ -8,7 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tomte_link::{CloseCode, Twin};
 use tomte_model::{Catalogue, Event, EventId, EventKind, HostId, RangeSet, Report, Severity, Timestamp};
-use tomte_store::history::{History, HistoryStats, Maintained, OnDurable, Query, Replayed, Row, Series};
+use tomte_store::history::{
+    Checked, History, HistoryStats, Maintained, OnDurable, Progress, Query, Replayed, Row, Series, SeriesKey,
+};
 use tomte_store::{Arrival, HistoryStore, Receipt, StoreError};
 
 use super::support::*;
@@ -53,14 +55,14 @@ async fn after_a_crash_everything_acknowledged_is_there_and_nothing_twice() {
     let again = Bench::reopen(image, bench.clock.clone());
     assert_eq!(shown(&again, nas.host), Some(49.0));
     assert_eq!(again.events_of(&EventKind::STATUS_CHANGED).len(), 50);
-    assert_eq!(again.hub.store.history.stats().unwrap().reports, 50);
+    assert_eq!(again.hub.store.history.stats().unwrap().waiting, 50);
     // The agent sends again what it does not know to be stored.
     let mut agent = Agent::connect(&ByTwin, &again, &nas, 1).await;
     for report in &reports[40..] {
         agent.send(report).await;
         agent.acked(report.position).await;
     }
-    assert_eq!(again.hub.store.history.stats().unwrap().reports, 50);
+    assert_eq!(again.hub.store.history.stats().unwrap().waiting, 50);
     assert_eq!(again.events_of(&EventKind::STATUS_CHANGED).len(), 50);
     assert_eq!(shown(&again, nas.host), Some(49.0));
     // And from there once more, whole.
@@ -107,6 +109,18 @@ impl HistoryStore for Full {
     }
     fn series(&self, host: HostId) -> Result<Vec<Series>, StoreError> {
         self.real.series(host)
+    }
+    fn find(&self, hosts: &[HostId], wanted: &dyn Fn(&str, &str, &str) -> bool) -> Result<Vec<SeriesKey>, StoreError> {
+        self.real.find(hosts, wanted)
+    }
+    fn check(&self, progress: &mut dyn FnMut(Progress)) -> Result<Checked, StoreError> {
+        self.real.check(progress)
+    }
+    fn compact(&self, now: Timestamp, progress: &mut dyn FnMut(Progress)) -> Result<u64, StoreError> {
+        self.real.compact(now, progress)
+    }
+    fn backup(&self, target: &std::path::Path, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
+        self.real.backup(target, progress)
     }
     fn query(&self, query: &Query) -> Result<History, StoreError> {
         self.real.query(query)
@@ -159,7 +173,7 @@ async fn a_full_disk_shows_live_acknowledges_nothing_and_is_told_once() {
     bench.hub.sweep();
     let told = bench.events_of(&EventKind::STORE_TROUBLE);
     assert_eq!((told.len(), told[1].event.severity), (2, Severity::Info));
-    assert_eq!(bench.hub.store.history.stats().unwrap().reports, 2);
+    assert_eq!(bench.hub.store.history.stats().unwrap().waiting, 2);
     bench.stop().await;
 }
 

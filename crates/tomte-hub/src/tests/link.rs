@@ -3,7 +3,7 @@
 use tomte_api::host::Presence;
 use tomte_link::{CloseCode, FromHub, SettingsResult};
 use tomte_model::{EventKind, ResourceKey};
-use tomte_store::history::{Points, Query, SeriesKey};
+use tomte_store::history::{Budget, Points, Query, SeriesKey};
 
 use super::support::*;
 use crate::view::Enrolled;
@@ -41,7 +41,7 @@ async fn reports_are_kept_shown_and_acknowledged<D: Dial>(bench: Bench, dial: D)
     let series =
         SeriesKey { host: nas.host, resource: ResourceKey::new("disk", "sda"), field: "read_bytes_per_second".into() };
     let (from, to) = (report.moment.wall, report.moment.wall.plus(std::time::Duration::from_secs(1)));
-    let query = Query { series: vec![series], from, to, step: None, max_points: 10 };
+    let query = Query { series: vec![series], from, to, step: None, budget: Budget::points(10) };
     let history = bench.hub.read(move |store| store.history.query(&query)).await.unwrap();
     assert_eq!(history.series[0].points, Points::Raw(vec![(report.moment.wall, 7.0)]));
     let kinds: Vec<_> = bench.events().into_iter().map(|stored| stored.event.kind.as_str().to_owned()).collect();
@@ -64,7 +64,7 @@ async fn a_report_that_comes_twice_counts_once<D: Dial>(bench: Bench, dial: D) {
     again.acked(report.position).await;
     let counters = bench.hub.counters();
     assert_eq!((counters["reports"], counters["duplicate_reports"]), (1, 1));
-    assert_eq!(bench.hub.store.history.stats().unwrap().reports, 1);
+    assert_eq!(bench.hub.store.history.stats().unwrap().waiting, 1);
     bench.stop().await;
 }
 

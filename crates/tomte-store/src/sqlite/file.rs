@@ -52,9 +52,7 @@ impl Folder {
             let path = path.to_owned();
             move |source| OpenError::Io { path, source }
         };
-        if !path.is_dir() {
-            DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(path))?;
-        }
+        Self::make(path).map_err(failed(path))?;
         let lock_path = path.join("lock");
         let mut lock = OpenOptions::new()
             .read(true)
@@ -78,6 +76,45 @@ impl Folder {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// Makes the folder if need be.
+    pub(crate) fn make(path: &Path) -> io::Result<()> {
+        if path.is_dir() { Ok(()) } else { DirBuilder::new().recursive(true).mode(0o700).create(path) }
+    }
+
+    /// Puts the databases of a backup in this folder, see
+    /// [`Store::restore`](crate::Store::restore).
+    pub(crate) fn restore(&self, backup: &Path) -> Result<Vec<PathBuf>, OpenError> {
+        for kind in KINDS {
+            let path = backup.join(kind.file);
+            if !exists(&path)? {
+                let source = io::Error::from(io::ErrorKind::NotFound);
+                return Err(OpenError::Io { path, source });
+            }
+            inspect(&path, kind)?;
+            check_contents(&path, true, |what| OpenError::Damaged { path: path.clone(), what })?;
+        }
+        // Both are whole beside their places before either is put in it.
+        for kind in KINDS {
+            let target = self.path.join(kind.file).with_extension("db.new");
+            let failed = |source| OpenError::Io { path: target.clone(), source };
+            let mut from = File::open(backup.join(kind.file)).map_err(failed)?;
+            let mut to =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&target).map_err(failed)?;
+            io::copy(&mut from, &mut to).and_then(|_| to.sync_all()).map_err(failed)?;
+        }
+        let mut moved = Vec::new();
+        for kind in KINDS {
+            let path = self.path.join(kind.file);
+            if path.exists() {
+                moved.push(self.set_aside(&path, "replaced")?);
+            }
+            fs::rename(path.with_extension("db.new"), &path)
+                .and_then(|()| File::open(&self.path)?.sync_all())
+                .map_err(|source| OpenError::Io { path: path.clone(), source })?;
+        }
+        Ok(moved)
+    }
+
     /// Opens one of the databases for writing, after looking whether it is
     /// what it should be. A missing one is made. Whoever has read from it all
     /// that must be known says [`trust`].
@@ -90,6 +127,34 @@ impl Folder {
         }
         let connection = open_writer(&path, kind)?;
         Ok((path, connection))
+    }
+
+    /// Renames a database and its log, so that a new one can be begun. Returns
+    /// the new name.
+    pub(crate) fn set_aside(&self, path: &Path, why: &str) -> Result<PathBuf, OpenError> {
+        let failed = |source| OpenError::Io { path: path.to_owned(), source };
+        let new = (1..)
+            .map(|number| path.with_extension(format!("db.{why}-{number}")))
+            .find(|new| !new.exists())
+            .unwrap_or_else(|| path.with_extension(format!("db.{why}")));
+        let suffixed = |path: &Path, suffix: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        // The log first: beside a database that it does not belong to it does harm.
+        for suffix in ["-wal", ""] {
+            match fs::rename(suffixed(path, suffix), suffixed(&new, suffix)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+                _ => {}
+            }
+        }
+        match fs::remove_file(suffixed(path, "-shm")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        Ok(new)
     }
 
     /// Makes a database under another name first, so that a crash leaves
@@ -290,4 +355,45 @@ pub(super) fn give_space_back(connection: &Connection, limit: u64) -> rusqlite::
         while steps.next()?.is_some() {}
     }
     Ok(surplus)
+}
+
+/// Copies a database into a new file, as it is at one moment, in steps that
+/// hold nobody up.
+pub(super) fn back_up(
+    source: &Path,
+    target: &Path,
+    progress: &mut dyn FnMut(crate::history::Progress),
+) -> Result<(), super::Fault> {
+    /// So many pages are copied at once.
+    const STEP: i32 = 256;
+    let mut run = || -> Result<(), super::Fault> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let source = Connection::open_with_flags(source, flags)?;
+        source.busy_timeout(BUSY_TIMEOUT)?;
+        // A read transaction: what is written meanwhile does not start the
+        // copy anew.
+        let moment = source.unchecked_transaction()?;
+        moment.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        let mut copy = Connection::open(target)?;
+        copy.pragma_update(None, "synchronous", "FULL")?;
+        let backup = rusqlite::backup::Backup::new(&source, &mut copy)?;
+        loop {
+            let step = backup.step(STEP)?;
+            let state = backup.progress();
+            let (total, left) = (state.pagecount.cast_unsigned(), state.remaining.cast_unsigned());
+            progress(crate::history::Progress { done: u64::from(total - left), total: u64::from(total) });
+            if step == rusqlite::backup::StepResult::Done {
+                return Ok(());
+            }
+        }
+    };
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(target)
+        .map_err(|source| crate::StoreError::Target { path: target.to_owned(), source: Arc::new(source) })?;
+    run().inspect_err(|_| {
+        let _ = fs::remove_file(target);
+    })
 }

@@ -13,7 +13,7 @@ use tomte_model::{
     Severity, Timestamp, Unit,
 };
 use tomte_store::history::{Points, SeriesKey};
-use tomte_store::{Arrival, HistoryStore, Options, Query, Receipt, Store, StoreError};
+use tomte_store::{Arrival, Budget, HistoryStore, Options, Query, Receipt, Store, StoreError};
 
 /// Some moment; tests count from here.
 pub const START: i64 = 1_789_999_980_000;
@@ -28,7 +28,7 @@ pub fn host(number: u128) -> HostId {
 
 /// Commits at once, files at once.
 pub fn options() -> Options {
-    Options { commit_window: Duration::ZERO, file_after: Duration::ZERO, ..Options::default() }
+    Options { commit_window: Duration::ZERO, seal_every: Duration::ZERO, ..Options::default() }
 }
 
 pub fn open(folder: &Path) -> Store {
@@ -110,7 +110,7 @@ pub fn key(host: HostId, name: &str, field: &str) -> SeriesKey {
 }
 
 pub fn query(series: Vec<SeriesKey>, from: Timestamp, to: Timestamp, step: Option<Duration>) -> Query {
-    Query { series, from, to, step, max_points: 1_000_000 }
+    Query { series, from, to, step, budget: Budget::points(1_000_000) }
 }
 
 /// The raw points of one series, over all time, as seconds and values.

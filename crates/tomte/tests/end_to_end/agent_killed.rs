@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use rustix::fs::inotify;
 use tomte_agent::outbox::{Folder, Spool, SpoolLimits};
 use tomte_model::{BootId, HostId, Position, Timestamp};
-use tomte_store::history::{Points, Query, SeriesKey};
+use tomte_store::history::{Budget, Points, Query, SeriesKey};
 use tomte_store::{Options, Store};
 
 use super::support::*;
@@ -26,7 +26,7 @@ pub(crate) fn epoch(config: &Path) -> u64 {
 fn readings(store: &Store, host: HostId) -> Vec<Timestamp> {
     let key = SeriesKey { host, resource: "host:host".parse().unwrap(), field: "uptime_seconds".into() };
     let (from, to) = (Timestamp::from_millis(0), Timestamp::from_millis(i64::MAX / 2));
-    let query = Query { series: vec![key], from, to, step: None, max_points: 1_000_000 };
+    let query = Query { series: vec![key], from, to, step: None, budget: Budget::points(1_000_000) };
     let Points::Raw(points) = store.history.query(&query).unwrap().series.remove(0).points else { panic!("raw") };
     points.into_iter().map(|(at, _)| at).collect()
 }

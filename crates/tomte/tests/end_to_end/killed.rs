@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use tomte_model::{Catalogue, HostId, Timestamp};
-use tomte_store::history::{Points, Query, SeriesKey};
+use tomte_store::history::{Budget, Points, Query, SeriesKey};
 use tomte_store::{Options, Store};
 
 use super::support::*;
@@ -14,8 +14,13 @@ use super::support::*;
 fn values(store: &Store, host: HostId, resource: &str, field: &'static str) -> Vec<u64> {
     let key = SeriesKey { host, resource: resource.parse().unwrap(), field: field.into() };
     let now = Timestamp::from_millis(i64::MAX / 2);
-    let query =
-        Query { series: vec![key], from: Timestamp::from_millis(0), to: now, step: None, max_points: 10_000_000 };
+    let query = Query {
+        series: vec![key],
+        from: Timestamp::from_millis(0),
+        to: now,
+        step: None,
+        budget: Budget::points(10_000_000),
+    };
     let Points::Raw(points) = store.history.query(&query).unwrap().series.remove(0).points else { panic!("raw") };
     let mut values: Vec<_> = points.into_iter().map(|(_, value)| value as u64).collect();
     values.sort_unstable();

@@ -4,13 +4,10 @@ use std::collections::BTreeMap;
 
 use tomte_api::history::{History, Series};
 use tomte_model::{Catalogue, Name};
-use tomte_store::history::{Bucket, History as Found, Points, SeriesHistory};
+use tomte_store::history::{Bucket, History as Found, Points, SeriesHistory, Tier};
 
 use super::Asked;
 use super::question::{Aggregate, Function, Question};
-
-/// Where the points come from; other tiers come with rollups.
-const TIER: &str = "raw";
 
 type Column = Vec<Option<f64>>;
 
@@ -54,7 +51,7 @@ fn one(question: &Question, asked: &Asked, found: SeriesHistory, catalogue: &Cat
         name: Some(asked.key.resource.name.clone()),
         field: field.to_string(),
         unit: unit(catalogue, kind, field),
-        tier: TIER.to_owned(),
+        tier: found.tier.as_str().to_owned(),
         interval_ms: found.interval_millis.into(),
         ..Series::default()
     };
@@ -116,11 +113,12 @@ fn together<'a>(
     catalogue: &Catalogue,
 ) -> Vec<Series> {
     let function = question.function.unwrap_or(Function::Mean);
-    let mut groups: BTreeMap<(&Name, &Name), (Vec<Gathered>, u64)> = BTreeMap::new();
+    let mut groups: BTreeMap<(&Name, &Name), (Vec<Gathered>, u64, Tier)> = BTreeMap::new();
     for (asked, found) in series {
-        let (gathered, interval) = groups
+        let (gathered, interval, tier) = groups
             .entry((&asked.key.resource.kind, &asked.key.field))
-            .or_insert_with(|| (vec![Gathered::default(); steps], 0));
+            .or_insert_with(|| (vec![Gathered::default(); steps], 0, Tier::Raw));
+        *tier = (*tier).max(found.tier);
         *interval = (*interval).max(found.interval_millis.into());
         let Points::Stepped(buckets) = found.points else { continue };
         for (gathered, bucket) in gathered.iter_mut().zip(&buckets) {
@@ -131,13 +129,13 @@ fn together<'a>(
     }
     groups
         .into_iter()
-        .map(|((kind, field), (gathered, interval))| {
+        .map(|((kind, field), (gathered, interval, tier))| {
             let mut series = Series {
                 key: format!("{}({kind}/{field})", aggregate.as_str()),
                 kind: kind.to_string(),
                 field: field.to_string(),
                 unit: unit(catalogue, kind, field),
-                tier: TIER.to_owned(),
+                tier: tier.as_str().to_owned(),
                 interval_ms: interval,
                 ..Series::default()
             };
@@ -202,6 +200,7 @@ mod tests {
             vec![None, None, None],
         ];
         let series = asked.iter().zip(stepped).map(|(asked, buckets)| SeriesHistory {
+            tier: Tier::Raw,
             key: asked.key.clone(),
             interval_millis: 10_000,
             points: Points::Stepped(buckets),

@@ -15,7 +15,7 @@ use axum::http::StatusCode;
 use tomte_api::history::History;
 use tomte_model::HostId;
 use tomte_store::StoreError;
-use tomte_store::history::{HistoryStore, Query, SeriesKey};
+use tomte_store::history::{Budget, HistoryStore, Query, SeriesKey};
 
 use super::App;
 use super::extract::Params;
@@ -74,7 +74,7 @@ pub(crate) async fn history(_: Viewer, params: Params, State(app): State<App>) -
                 from: question.from,
                 to: question.to,
                 step: question.step,
-                max_points: MAX_POINTS,
+                budget: Budget::points(MAX_POINTS),
             };
             let found = store.history.query(&query)?;
             Ok(Ok(answer::columns(&question, &asked, found, &catalogue)))

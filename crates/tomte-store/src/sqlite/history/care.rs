@@ -64,9 +64,9 @@ impl Care {
     pub(super) fn new(now: Timestamp, options: &Options) -> Self {
         Self {
             now,
-            file_batch: options.file_batch,
-            file_after: options.file_after,
-            retention: options.raw_retention,
+            file_batch: options.seal_batch,
+            file_after: options.seal_every.min(Duration::from_secs(900)),
+            retention: options.retention.raw,
             phase: Phase::Look,
             done: Maintained::default(),
         }
@@ -89,7 +89,7 @@ impl Care {
             Phase::File { cut, rows } => {
                 let some = rows.split_off(rows.len().saturating_sub(STEP));
                 let (cut, finished) = (*cut, rows.is_empty());
-                self.done.filed += transact(connection, |tx| file_rows(tx, &some))?;
+                self.done.sealed += transact(connection, |tx| file_rows(tx, &some))?;
                 finished.then_some(Phase::Drop { cut })
             }
             Phase::Drop { cut } => {

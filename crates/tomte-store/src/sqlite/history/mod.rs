@@ -19,7 +19,7 @@ mod writer;
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -34,7 +34,8 @@ use super::Fault;
 use super::file::{self, Folder, Kind, PAGE_SIZE};
 use super::pool::Pool;
 use crate::history::{
-    Arrival, History, HistoryStats, HistoryStore, Maintained, OnDurable, Query, Receipt, Replayed, Row, Series,
+    Arrival, Checked, History, HistoryStats, HistoryStore, Maintained, OnDurable, PartStats, Progress, Query, Receipt,
+    Replayed, Row, Series, SeriesKey,
 };
 use crate::{OpenError, Options, StoreError};
 
@@ -187,6 +188,15 @@ impl HistoryStore for SqliteHistory {
         self.readers.read(|tx| query::series(tx, host))
     }
 
+    fn find(&self, hosts: &[HostId], wanted: &dyn Fn(&str, &str, &str) -> bool) -> Result<Vec<SeriesKey>, StoreError> {
+        let mut found = Vec::new();
+        for host in hosts {
+            let keys = self.series(*host)?.into_iter().map(|series| series.key);
+            found.extend(keys.filter(|key| wanted(&key.resource.kind, &key.resource.name, &key.field)));
+        }
+        Ok(found)
+    }
+
     fn query(&self, query: &Query) -> Result<History, StoreError> {
         let plan = query::Plan::new(query)?;
         let sources = self.readers.read(|tx| plan.sources(tx))?;
@@ -204,14 +214,32 @@ impl HistoryStore for SqliteHistory {
     }
 
     fn stats(&self) -> Result<HistoryStats, StoreError> {
-        let unfiled = self.shared.unfiled.read().unwrap_or_else(PoisonError::into_inner).count;
-        let (filed, series) = self.readers.read(|tx| {
+        let waiting = self.shared.unfiled.read().unwrap_or_else(PoisonError::into_inner).count;
+        let (sealed, series, bytes) = self.readers.read(|tx| {
             let count = |sql: &str| tx.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned);
-            Ok((count("SELECT count(*) FROM reading")?, count("SELECT count(*) FROM series")?))
+            let bytes = "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE name = 'reading' AND aggregate = TRUE";
+            Ok((count("SELECT count(*) FROM reading")?, count("SELECT count(*) FROM series")?, count(bytes)?))
         })?;
+        let part = |name, pieces, bytes| PartStats { name, pieces, values: 0, bytes, oldest: None };
+        let parts = vec![part("waiting", waiting, 0), part("raw", sealed, bytes)];
         let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |found| found.len());
         let bytes = size(&self.path) + size(&self.path.with_extension("db-wal"));
-        Ok(HistoryStats { reports: filed + unfiled, unfiled, series, bytes })
+        Ok(HistoryStats { waiting, series, bytes, quarantined: 0, parts })
+    }
+
+    fn check(&self, _progress: &mut dyn FnMut(Progress)) -> Result<Checked, StoreError> {
+        self.readers.read(|tx| {
+            let verdict: String = tx.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+            Ok(Checked { file: (verdict != "ok").then_some(verdict), ..Checked::default() })
+        })
+    }
+
+    fn compact(&self, now: Timestamp, _progress: &mut dyn FnMut(Progress)) -> Result<u64, StoreError> {
+        self.maintain(now).map(|done| done.bytes_freed)
+    }
+
+    fn backup(&self, target: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
+        file::back_up(&self.path, target, progress).map_err(|fault| fault.of(DATABASE))
     }
 
     fn limit_size(&self, bytes: Option<u64>) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ use super::body::{AS_DOUBLE, Picker, from_integer};
 use super::frame::{Frame, RowParts};
 use crate::StoreError;
 use crate::history::{
-    Arrival, Bucket, History, Points, Query, Replayed, Row as RowNumber, Series, SeriesHistory, SeriesKey,
+    Arrival, Bucket, History, Points, Query, Replayed, Row as RowNumber, Series, SeriesHistory, SeriesKey, Tier,
 };
 use crate::sqlite::Fault;
 
@@ -76,7 +76,7 @@ impl<'a> Plan<'a> {
         if from > to {
             return Err(StoreError::BadQuery("it ends before it begins"));
         }
-        let too_many = StoreError::TooManyPoints { allowed: query.max_points };
+        let too_many = StoreError::TooManyPoints { allowed: query.budget.points };
         let grid = match query.step {
             None => None,
             Some(step) => {
@@ -87,7 +87,7 @@ impl<'a> Plan<'a> {
                 let first = from.div_euclid(step);
                 let end = to.div_euclid(step) + i64::from(to.rem_euclid(step) != 0);
                 let count = usize::try_from(end.saturating_sub(first)).unwrap_or(usize::MAX);
-                if count.saturating_mul(query.series.len().max(1)) > query.max_points {
+                if count.saturating_mul(query.series.len().max(1)) > query.budget.points {
                     return Err(too_many);
                 }
                 (from, to) = (first.saturating_mul(step), end.saturating_mul(step));
@@ -182,7 +182,7 @@ impl<'a> Plan<'a> {
                 growing.raw.sort_by_key(|(at, _)| *at);
                 Points::Raw(growing.raw.into_iter().map(|(at, value)| (Timestamp::from_millis(at), value)).collect())
             };
-            SeriesHistory { key: key.clone(), interval_millis: growing.interval_millis, points }
+            SeriesHistory { key: key.clone(), interval_millis: growing.interval_millis, tier: Tier::Raw, points }
         };
         History { t, series: self.query.series.iter().zip(growing).map(finish).collect() }
     }
@@ -217,7 +217,7 @@ impl<'a> Reader<'a> {
                 None => {
                     **points += 1;
                     // What is over the budget is not kept; the error follows.
-                    if **points <= plan.query.max_points {
+                    if **points <= plan.query.budget.points {
                         series.raw.push((at, value));
                     }
                 }
@@ -244,8 +244,8 @@ impl<'a> Reader<'a> {
                 self.broken += 1;
             }
         }
-        if self.plan.grid.is_none() && *self.points > self.plan.query.max_points {
-            return Err(StoreError::TooManyPoints { allowed: self.plan.query.max_points }.into());
+        if self.plan.grid.is_none() && *self.points > self.plan.query.budget.points {
+            return Err(StoreError::TooManyPoints { allowed: self.plan.query.budget.points }.into());
         }
         Ok(())
     }

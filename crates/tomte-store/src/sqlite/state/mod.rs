@@ -6,6 +6,7 @@ mod events;
 mod hosts;
 mod known;
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
@@ -14,6 +15,7 @@ use tomte_model::{HostId, KindDef, Timestamp};
 use super::file::{Folder, Kind};
 use super::pool::Pool;
 use super::{Fault, file};
+use crate::history::Progress;
 use crate::state::{
     Account, ApiToken, AuditEntry, EnrolmentCode, EventQuery, Grant, HostRecord, HostToken, NewEvent, Page, SecretHash,
     Session, Snapshot, StateStore, StoredAuditEntry, StoredEvent,
@@ -37,6 +39,7 @@ pub(crate) struct SqliteState {
     /// and must be able to write.
     readers: Pool,
     writer: Mutex<Connection>,
+    path: PathBuf,
     /// Kept locked while the database is open.
     _folder: Arc<Folder>,
 }
@@ -47,8 +50,9 @@ impl SqliteState {
         file::trust(&writer, true)
             .map_err(|error| OpenError::Engine { path: path.clone(), source: Arc::new(error) })?;
         Ok(Self {
-            readers: Pool::new(path, DATABASE, readers),
+            readers: Pool::new(path.clone(), DATABASE, readers),
             writer: Mutex::new(writer),
+            path,
             _folder: Arc::clone(folder),
         })
     }
@@ -220,6 +224,10 @@ impl StateStore for SqliteState {
         let connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         file::give_space_back(&connection, u64::MAX).map_err(|error| Fault::from(error).of(DATABASE))?;
         Ok(())
+    }
+
+    fn backup(&self, target: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
+        file::back_up(&self.path, target, progress).map_err(|fault| fault.of(DATABASE))
     }
 }
 
