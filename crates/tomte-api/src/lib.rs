@@ -4,7 +4,7 @@
 //! `openapi` is on, and (feature `client`) a typed client for all of it. Nothing
 //! here stores, judges or routes: `tomte-hub` serves these types, the command
 //! line and the terminal read them. Start at [`host`] and [`resource`] for what
-//! there is, at [`history`] for how it was, at [`live`] for how it changes, at
+//! there is, at [`history`] for how readings were, at [`change`] for how the rest was, at [`live`] for how it changes, at
 //! [`problem`] for what an error looks like.
 //!
 //! Times are RFC 3339 text with milliseconds, except in the columns of
@@ -12,6 +12,7 @@
 
 pub mod account;
 pub mod catalogue;
+pub mod change;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod event;

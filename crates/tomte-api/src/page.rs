@@ -1,6 +1,7 @@
 //! Lists come in pages.
 
 use serde::{Deserialize, Serialize};
+use tomte_model::Timestamp;
 
 /// How many items a list returns when nobody says.
 pub const DEFAULT_LIMIT: usize = 1_000;
@@ -16,13 +17,21 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Pass this as `cursor` for the next page; null on the last one.
     pub next: Option<String>,
+    /// The past moment that the list is of; absent when it is of now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 impl<T> Page<T> {
+    /// A page of how things are now.
+    #[must_use]
+    pub fn new(items: Vec<T>, next: Option<String>) -> Self {
+        Self { items, next, at: None }
+    }
     /// A page that is the whole list.
     #[must_use]
     pub fn whole(items: Vec<T>) -> Self {
-        Self { items, next: None }
+        Self::new(items, None)
     }
 }
 

@@ -17,7 +17,6 @@ use crate::access::{Actor, Admin};
 use crate::events::Occurrence;
 use crate::fleet::Host;
 use crate::hub::blocking;
-use crate::live::Change;
 use crate::secrets::{self, SecretKind};
 use crate::skew::HostClock;
 use crate::sources::link::Command;
@@ -203,7 +202,7 @@ impl Hub {
         let message = if again.is_some() { "the host was enrolled again" } else { "the host was enrolled" };
         let what = Occurrence::new(Some(request.host), EventKind::HOST_ENROLLED, Severity::Info, message);
         self.note(what.with("name", &name).with("agent_version", &request.agent_version));
-        self.bus.tell(Change::Host(request.host));
+        self.tell_host(request.host);
         Ok(Enrolled { host: request.host, name, token: text })
     }
 

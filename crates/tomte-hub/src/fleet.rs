@@ -82,21 +82,7 @@ impl HostState {
     /// The host as a whole: the worst of its resources, and its own silence.
     /// What has fallen silent cannot be ok, whatever was last known of it.
     pub(crate) fn assessment(&self, presence: Presence, now: Moment) -> Option<Assessment> {
-        let judged = self.latest.assessment(now.wall);
-        if presence != Presence::Offline {
-            return judged;
-        }
-        let since = self.signs.last_seen().unwrap_or_default();
-        let silence = format!("not heard of for {}", Unit::Seconds.format(now.wall.since(since).as_secs_f64()));
-        let silent = Problem { field: "presence".into(), status: Status::Unknown, reason: silence.clone(), since };
-        let mut problems = vec![silent];
-        // That every single resource is stale says the same again.
-        problems.extend(judged.into_iter().flat_map(|a| a.problems).filter(|p| p.status > Status::Unknown));
-        let mut assessment = Assessment::of(problems);
-        if assessment.status > Status::Unknown {
-            assessment.reason = format!("{silence}; last known: {}", assessment.problems[0].reason);
-        }
-        Some(assessment)
+        silenced(self.latest.assessment(now.wall), presence, self.signs.last_seen(), now.wall)
     }
 
     /// The host's view, but for what other hosts know of it.
@@ -123,6 +109,30 @@ impl HostState {
             backlog_reports: self.backlog_reports,
         }
     }
+}
+
+/// What is to be said of a host as a whole: the worst of its resources, and
+/// its own silence.
+pub(crate) fn silenced(
+    judged: Option<Assessment>,
+    presence: Presence,
+    last_seen: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Assessment> {
+    if presence != Presence::Offline {
+        return judged;
+    }
+    let since = last_seen.unwrap_or_default();
+    let silence = format!("not heard of for {}", Unit::Seconds.format(now.since(since).as_secs_f64()));
+    let silent = Problem { field: "presence".into(), status: Status::Unknown, reason: silence.clone(), since };
+    let mut problems = vec![silent];
+    // That every single resource is stale says the same again.
+    problems.extend(judged.into_iter().flat_map(|a| a.problems).filter(|p| p.status > Status::Unknown));
+    let mut assessment = Assessment::of(problems);
+    if assessment.status > Status::Unknown {
+        assessment.reason = format!("{silence}; last known: {}", assessment.problems[0].reason);
+    }
+    Some(assessment)
 }
 
 /// All hosts.

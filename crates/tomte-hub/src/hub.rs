@@ -334,6 +334,13 @@ impl Hub {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells the live bus that the host itself changed, and has it noted for
+    /// those who ask how it was.
+    pub(crate) fn tell_host(&self, host: HostId) {
+        self.records.facts_changed(host);
+        self.bus.tell(Change::Host(host));
+    }
+
     // Presence.
 
     /// A host gave a sign of life.
@@ -383,7 +390,7 @@ impl Hub {
             self.records.host_changed(host.id);
         }
         if changed {
-            self.bus.tell(Change::Host(host.id));
+            self.tell_host(host.id);
         }
     }
 

@@ -37,7 +37,7 @@ impl Hub {
             let record = HostRecord::new(id, name, hub.now());
             hub.store.state.put_host(&record).map_err(named)?;
             hub.fleet.put(&Host::new(record, Latest::default(), HostClock::default()));
-            hub.bus.tell(Change::Host(id));
+            hub.tell_host(id);
             Ok(id)
         })
         .await
@@ -138,7 +138,7 @@ impl Hub {
             if other.lock().record.via.is_none() && other.lock().record.public_key.is_none() {
                 hub.edit(&other, |record| record.via = Some(host))?;
             }
-            hub.bus.tell(Change::Host(via));
+            hub.tell_host(via);
             Ok(())
         })
         .await
@@ -162,7 +162,7 @@ impl Hub {
                 let next = hub.fleet.agents_for(via).first().copied();
                 hub.edit(&other, |record| record.via = next)?;
             }
-            hub.bus.tell(Change::Host(via));
+            hub.tell_host(via);
             Ok(())
         })
         .await
@@ -257,6 +257,12 @@ impl Hub {
                 }
                 state.unsaved = true;
             }
+            let noted = Box::new(|noted: Result<(), _>| {
+                if let Err(error) = noted {
+                    tracing::warn!(%error, "that a resource was removed by hand is not in the history");
+                }
+            });
+            hub.store.history.note_forgotten(host, key.clone(), hub.now(), noted);
             hub.bus.tell(Change::Resources { host, updated: Vec::new(), removed: vec![key] });
             Ok(())
         })
@@ -292,7 +298,7 @@ impl Hub {
         // told its version.
         edit(&mut host.lock().record);
         self.fleet.put(host);
-        self.bus.tell(Change::Host(host.id));
+        self.tell_host(host.id);
         Ok(())
     }
 

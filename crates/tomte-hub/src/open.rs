@@ -74,6 +74,9 @@ impl Hub {
         }
         let set_aside = store.set_aside.clone();
         let hub = Self::new(Parts { clock, resolved, store, identity, fleet, catalogue, notices, queue });
+        for host in hub.fleet.all() {
+            hub.records.facts_changed(host.id);
+        }
         if let Some(SetAside { path, what }) = set_aside {
             let message = format!(
                 "the history was damaged ({what}): it is kept as {}, and a new one has begun; restore a backup to have it back",

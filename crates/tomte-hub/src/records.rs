@@ -8,26 +8,33 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tomte_model::{HostId, Name};
 use tomte_store::StoreError;
+use tomte_store::changes::HostFacts;
 use tomte_store::state::{AuditEntry, Snapshot};
 
 use crate::Hub;
 use crate::access::Actor;
+use crate::view::HostView;
 
 /// So many lines of the audit may wait; when the disk refuses more, they are
 /// in the log only.
 const AUDIT_CAPACITY: usize = 10_000;
 /// So many snapshots are saved in one transaction.
 const SNAPSHOTS: usize = 64;
+/// So many hosts are noted at a time.
+const NOTED: usize = 256;
 
 /// What waits to be written.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     hosts: Mutex<BTreeSet<HostId>>,
     kinds: Mutex<BTreeSet<Name>>,
+    /// Hosts of which the history is to know who they are now.
+    facts: Mutex<BTreeSet<HostId>>,
     audit: Mutex<VecDeque<AuditEntry>>,
     /// Held while writing, so that nothing is written twice.
     writing: Mutex<()>,
     pub(crate) arrived: Notify,
+    pub(crate) facts_arrived: Notify,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -38,6 +45,10 @@ impl Records {
     pub(crate) fn host_changed(&self, host: HostId) {
         lock(&self.hosts).insert(host);
         self.arrived.notify_one();
+    }
+    pub(crate) fn facts_changed(&self, host: HostId) {
+        lock(&self.facts).insert(host);
+        self.facts_arrived.notify_one();
     }
     pub(crate) fn kind_changed(&self, kind: Name) {
         lock(&self.kinds).insert(kind);
@@ -116,6 +127,32 @@ impl Hub {
         Ok(())
     }
 
+    /// Has the history note who hosts are, those of which that may have
+    /// changed. Blocks until it is durable; what fails is tried again.
+    pub(crate) fn note_hosts(&self) -> Result<(), StoreError> {
+        let hosts = std::mem::take(&mut *lock(&self.records.facts));
+        let (told, answers) = std::sync::mpsc::channel();
+        let at = self.now();
+        let mut failed = None;
+        // In parts, so that reports find room in the store's queue.
+        let hosts: Vec<HostId> = hosts.into_iter().collect();
+        for part in hosts.chunks(NOTED) {
+            let views: Vec<HostView> = part.iter().filter_map(|host| self.host(*host)).collect();
+            for view in &views {
+                let (told, host) = (told.clone(), view.id);
+                let noted = Box::new(move |result| drop(told.send((host, result))));
+                self.store.history.note_host(host, at, facts(view), noted);
+            }
+            for (host, result) in answers.iter().take(views.len()) {
+                if let Err(error) = result {
+                    self.records.facts_changed(host);
+                    failed = Some(error);
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
     /// Writes down when hosts were last heard of. Blocks.
     pub(crate) fn touch_hosts(&self) -> Result<(), StoreError> {
         let mut seen = Vec::new();
@@ -165,5 +202,20 @@ impl Hub {
         self.store.history.release(row);
         self.released.store(row, std::sync::atomic::Ordering::Relaxed);
         Ok(())
+    }
+}
+
+/// What the history knows of a host.
+fn facts(view: &HostView) -> HostFacts {
+    HostFacts {
+        name: view.name.clone(),
+        aliases: view.aliases.clone(),
+        roles: view.roles.clone(),
+        external_ids: view.external_ids.clone(),
+        via: view.via.iter().copied().collect(),
+        presence: view.presence.as_str().to_owned(),
+        agent_version: view.agent_version.clone(),
+        created_at: view.created_at,
+        last_seen_at: view.last_seen_at,
     }
 }

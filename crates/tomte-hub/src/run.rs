@@ -85,6 +85,7 @@ impl Hub {
         tasks.spawn(serve::local(Arc::clone(&hub), socket, router));
         tasks.spawn(sweep(Arc::clone(&hub)));
         tasks.spawn(write_records(Arc::clone(&hub)));
+        tasks.spawn(note_hosts(Arc::clone(&hub)));
         tasks.spawn(save_snapshots(Arc::clone(&hub)));
         tasks.spawn(maintain(Arc::clone(&hub)));
         tracing::info!(data = %config.data.display(), ?addresses, "the hub listens");
@@ -145,6 +146,7 @@ impl RunningHub {
         while self.tasks.join_next().await.is_some() {}
         let hub = Arc::clone(&self.hub);
         let saved = hub::blocking(move || {
+            hub.note_hosts()?;
             hub.store.history.flush()?;
             hub.save_snapshots()?;
             hub.touch_hosts().map_err(HubError::from)
@@ -222,6 +224,24 @@ async fn write_records(hub: Arc<Hub>) {
                 Ok(()) => break,
                 Err(_) => wait = RETRY,
             }
+        }
+    }
+}
+
+/// Who hosts are, for those who ask how it was.
+async fn note_hosts(hub: Arc<Hub>) {
+    loop {
+        tokio::select! {
+            () = hub.records.facts_arrived.notified() => {}
+            () = hub.stop.cancelled() => return,
+        }
+        let noting = Arc::clone(&hub);
+        let noted = hub::blocking(move || noting.note_hosts().map_err(HubError::from)).await;
+        let wait = if noted.is_ok() { GATHER } else { RETRY };
+        report("who hosts are", noted);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = hub.stop.cancelled() => return,
         }
     }
 }

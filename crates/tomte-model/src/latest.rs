@@ -340,18 +340,7 @@ impl Latest {
     /// stands as it is; `None` when nothing is judged.
     #[must_use]
     pub fn assessment(&self, now: Timestamp) -> Option<Assessment> {
-        let mut judged = false;
-        let mut problems = Vec::new();
-        for (key, state) in &self.resources {
-            if let Some(assessment) = state.assessment(now) {
-                judged = true;
-                problems.extend(assessment.problems.into_iter().map(|mut problem| {
-                    problem.field = format!("{key}/{}", problem.field).into();
-                    problem
-                }));
-            }
-        }
-        judged.then(|| Assessment::of(problems))
+        assessment(&self.resources, now)
     }
 
     /// What to save, so that a restart knows what was known.
@@ -363,6 +352,24 @@ impl Latest {
             positions: self.positions.clone().into_iter().collect(),
         }
     }
+}
+
+/// Resources as a whole at a moment: the worst of them, each problem's reason
+/// as it is; `None` when nothing is judged.
+#[must_use]
+pub fn assessment(resources: &BTreeMap<ResourceKey, ResourceState>, now: Timestamp) -> Option<Assessment> {
+    let mut judged = false;
+    let mut problems = Vec::new();
+    for (key, state) in resources {
+        if let Some(assessment) = state.assessment(now) {
+            judged = true;
+            problems.extend(assessment.problems.into_iter().map(|mut problem| {
+                problem.field = format!("{key}/{}", problem.field).into();
+                problem
+            }));
+        }
+    }
+    judged.then(|| Assessment::of(problems))
 }
 
 /// The saved form of a [`Latest`].

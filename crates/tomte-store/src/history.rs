@@ -19,6 +19,7 @@ use std::time::Duration;
 use tomte_model::{Catalogue, HostId, Name, RangeSet, Report, Resolution, ResourceKey, Timestamp};
 
 use crate::StoreError;
+use crate::changes::{ChangeList, ChangeQuery, HostFacts, HostThen};
 
 /// The number of a written report; later ones are greater, gaps mean nothing.
 pub type Row = u64;
@@ -362,6 +363,27 @@ pub trait HistoryStore: Send + Sync {
     /// When the query is senseless or over its budget, or the database cannot
     /// be read.
     fn query(&self, query: &Query) -> Result<History, StoreError>;
+
+    /// Notes who a host is from a moment on, unless that is known already.
+    /// What a report changes of its resources is noted with the report.
+    fn note_host(&self, host: HostId, at: Timestamp, facts: HostFacts, on_durable: OnDurable<()>);
+
+    /// Notes that a resource was removed by hand. It is noted again when a
+    /// report has it.
+    fn note_forgotten(&self, host: HostId, resource: ResourceKey, at: Timestamp, on_durable: OnDurable<()>);
+
+    /// How hosts were at a moment: those of the named ones that were known
+    /// then, or all that were when none is named.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn state_at(&self, hosts: &[HostId], at: Timestamp) -> Result<Vec<HostThen>, StoreError>;
+
+    /// What changed between two moments.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn changes(&self, query: &ChangeQuery) -> Result<ChangeList, StoreError>;
 
     /// Puts released reports in their final place, makes rollups, forgets what
     /// is older than the retention, gives space back: in small steps between

@@ -10,9 +10,10 @@
 //! runtime and never reads the wall clock to decide anything: time is passed
 //! in. Calls block (a write waits for the disk) unless they take a callback.
 //!
-//! Start at [`history`] and [`state`] for the vocabulary, at
+//! Start at [`history`], [`changes`] and [`state`] for the vocabulary, at
 //! `sqlite/mod.rs` for the engine.
 
+pub mod changes;
 mod error;
 pub mod history;
 mod options;

@@ -57,7 +57,7 @@ pub struct Retention {
     pub raw: Duration,
     /// The buckets of five minutes.
     pub five_minutes: Duration,
-    /// The buckets of an hour.
+    /// The buckets of an hour, and changes of state.
     pub hour: Duration,
     /// What is kept longer or shorter; the first rule that fits counts.
     pub rules: Vec<RetentionRule>,

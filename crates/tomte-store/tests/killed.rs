@@ -30,7 +30,13 @@ fn told(number: u64) -> Arrival {
     let of = u128::from(number) % HOSTS + 1;
     let mut report: Report = report(host(of), "tank", number, "reef", &[("e0", number as f64)]);
     report.events = vec![event(u128::from(number), at(number as i64), "something")];
+    report.scopes[0].facets[0].text("phase", phase(number));
     arrival(report)
+}
+
+/// What changes of the host's state every now and then.
+fn phase(number: u64) -> String {
+    format!("phase {}", number / 9)
 }
 
 /// The hub's part: what it holds of the hosts, and how it brings it up to date.
@@ -184,6 +190,13 @@ fn check(folder: &Path, newest: u64) {
         let last = found.keys().rev().find(|found| u128::from(**found) % HOSTS + 1 == number).unwrap();
         let value = latest.resources().next().unwrap().1.readings().next().unwrap().1;
         assert_eq!(value as u64, *last);
+    }
+    // The changes of state tell of every moment what the report of then said.
+    for (number, report) in found.keys().map(|number| (number, told(*number))) {
+        let then = store.history.state_at(&[report.report.host], report.at).unwrap().pop().unwrap();
+        let resource = then.resources.into_values().next().unwrap();
+        let told = resource.attributes().find(|(name, _)| *name == "phase").map(|(_, value)| value.to_string());
+        assert_eq!(told, Some(phase(*number)), "at {number}");
     }
     // What was acked is known: told again, it is not taken again.
     for number in [1, newest / 2 + 1, newest] {

@@ -49,6 +49,7 @@ Look:
   host         List and show hosts; add, rename, group and remove them
   resource     List what hosts are made of; forget what is gone
   event        What happened
+  change       What came, went, was judged or described otherwise
   catalogue    Every kind and field, with unit and meaning
 
 Keep:
@@ -178,6 +179,11 @@ pub(crate) enum Command {
     Event {
         #[command(subcommand)]
         command: EventCommand,
+    },
+    /// What came, went, was judged or described otherwise
+    Change {
+        #[command(subcommand)]
+        command: ChangeCommand,
     },
     /// Every kind and field, with unit and meaning
     #[command(after_help = "Examples:\n  tomte catalogue\n  tomte catalogue filesystem\n  tomte catalogue --json")]
@@ -340,13 +346,20 @@ pub(crate) struct ExportArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum HostCommand {
     /// All hosts with presence and status
-    #[command(visible_alias = "ls")]
-    List,
+    #[command(visible_alias = "ls", after_help = "Examples:\n  tomte host list\n  tomte host list --at -2h")]
+    List {
+        /// As they were: -2h, an RFC 3339 time, or milliseconds since 1970
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+        at: Option<String>,
+    },
     /// One host: who it is, what is wrong, all its resources
-    #[command(after_help = "Example:\n  tomte host show nas")]
+    #[command(after_help = "Examples:\n  tomte host show nas\n  tomte host show nas --at 2026-01-01T03:00:00Z")]
     Show {
         /// Name, alias or id
         host: String,
+        /// As it was: -2h, an RFC 3339 time, or milliseconds since 1970
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+        at: Option<String>,
     },
     /// A line to paste on the new host, good once and for ten minutes
     #[command(
@@ -499,6 +512,36 @@ pub(crate) enum EventCommand {
         from: Option<String>,
         /// At most so many
         #[arg(long, default_value_t = 50, value_name = "N")]
+        limit: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChangeCommand {
+    /// Changes of the last day, newest last
+    #[command(
+        visible_alias = "ls",
+        after_help = "Examples:\n  tomte change list\n  tomte change list --host nas --kind disk --from -30d\n  \
+        tomte change list --what status --from 2026-01-01T00:00:00Z --to 2026-01-02T00:00:00Z"
+    )]
+    List {
+        /// Only this host; may be given more than once
+        #[arg(long, value_name = "HOST")]
+        host: Vec<String>,
+        /// Only resources of this kind; may be given more than once
+        #[arg(long, value_name = "KIND")]
+        kind: Vec<String>,
+        /// Only this sort: appeared, gone, status, reason, attribute, unreadable, readable, presence, host
+        #[arg(long, value_name = "SORT")]
+        what: Vec<String>,
+        /// From when
+        #[arg(long, value_name = "TIME", default_value = "-24h", allow_hyphen_values = true)]
+        from: String,
+        /// Until when
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+        to: Option<String>,
+        /// The newest so many
+        #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
 }

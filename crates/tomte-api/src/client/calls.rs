@@ -9,6 +9,7 @@ use crate::account::{
     AddToken, AddUser, AuditEntry, Login, Me, NewToken, Role, SetPassword, SetRole, Setup, Token, User,
 };
 use crate::catalogue::Kind;
+use crate::change::{Change, ChangeFilter};
 use crate::event::Event;
 use crate::history::{History, HistoryQuery};
 use crate::host::{
@@ -132,12 +133,29 @@ impl Client {
         self.list("/api/v1/hosts", Vec::new(), None).await
     }
 
+    /// The hosts as they were known at a past moment: RFC 3339, milliseconds
+    /// since 1970, or `-24h`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn hosts_at(&self, at: &str) -> Answer<Vec<Host>> {
+        self.list("/api/v1/hosts", vec![("at", at.to_owned())], None).await
+    }
+
     /// One host.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub async fn host(&self, host: &str) -> Answer<Host> {
         self.get(&host_path(host, ""), &[]).await
+    }
+
+    /// One host as it was known at a past moment.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn host_at(&self, host: &str, at: &str) -> Answer<Host> {
+        self.get(&host_path(host, ""), &[("at", at.to_owned())]).await
     }
 
     /// Makes an enrolment code for a new host.
@@ -273,6 +291,25 @@ impl Client {
     pub async fn host_resources(&self, host: &str, kind: Option<&str>) -> Answer<Vec<Resource>> {
         let pairs = kind.map(|kind| ("kind", kind.to_owned())).into_iter().collect();
         self.list(&host_path(host, "/resources"), pairs, None).await
+    }
+
+    /// The resources of one host as they were known at a past moment, without
+    /// tables.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn host_resources_at(&self, host: &str, kind: Option<&str>, at: &str) -> Answer<Vec<Resource>> {
+        let mut pairs = vec![("at", at.to_owned())];
+        pairs.extend(kind.map(|kind| ("kind", kind.to_owned())));
+        self.list(&host_path(host, "/resources"), pairs, None).await
+    }
+
+    /// One page of what changed.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn changes(&self, filter: &ChangeFilter) -> Answer<Page<Change>> {
+        self.get("/api/v1/changes", &filter.pairs()).await
     }
 
     /// Resources across hosts, without their tables.

@@ -42,7 +42,7 @@ fn page<T>(params: &Params, items: Vec<T>, name: impl Fn(&T) -> &str) -> Result<
     let mut left = items.into_iter().filter(|item| cursor.is_none_or(|cursor| name(item) > cursor));
     let items: Vec<T> = left.by_ref().take(limit).collect();
     let next = left.next().and_then(|_| items.last().map(|item| name(item).to_owned()));
-    Ok(Json(Page { items, next }))
+    Ok(Json(Page::new(items, next)))
 }
 
 /// All accounts, by name.

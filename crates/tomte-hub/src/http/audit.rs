@@ -25,7 +25,7 @@ pub(crate) async fn list(_: Admin, params: Params, State(app): State<App>) -> Re
     let more = lines.len() > limit;
     lines.truncate(limit);
     let next = lines.last().filter(|_| more).map(|line| line.number.to_string());
-    Ok(Json(Page { items: lines.into_iter().map(line).collect(), next }))
+    Ok(Json(Page::new(lines.into_iter().map(line).collect(), next)))
 }
 
 fn line(StoredAuditEntry { number, entry }: StoredAuditEntry) -> AuditEntry {

@@ -63,7 +63,7 @@ pub(crate) async fn list(_: Viewer, params: Params, State(app): State<App>) -> R
     events.truncate(limit);
     let letter = if matches!(page, StorePage::OldestFirst(_)) { 'a' } else { 'b' };
     let next = events.last().filter(|_| more).map(|event| format!("{letter}{}", event.receipt));
-    Ok(Json(Page { items: events.iter().map(|stored| event(&app, stored)).collect(), next }))
+    Ok(Json(Page::new(events.iter().map(|stored| event(&app, stored)).collect(), next)))
 }
 
 /// Where to begin, and in which order. A cursor keeps the order of its list.

@@ -11,6 +11,7 @@ use tomte_model::{HostId, HostName};
 
 use super::App;
 use super::extract::{Json as Body, Names, OfHost, Params};
+use super::past;
 use super::problem::Failure;
 use crate::access::{Admin, Operator, Viewer};
 use crate::view::HostView;
@@ -50,28 +51,45 @@ pub(crate) fn host_name(text: String) -> Result<HostName, Failure> {
     HostName::try_from(text).map_err(|error| Failure::invalid(error.to_string()))
 }
 
-/// All hosts, by name.
+/// All hosts, by name; with `at`, those that were known at a past moment, as
+/// they were.
 #[utoipa::path(get, path = "/api/v1/hosts", operation_id = "hosts", tag = "hosts",
     params(
+        ("at" = Option<String>, Query, description = "A past moment: RFC 3339, milliseconds since 1970, or -24h; now when absent"),
         ("limit" = Option<u32>, Query, description = "How many at most; 1,000 when absent"),
         ("cursor" = Option<String>, Query, description = "Where the page before ended"),
     ),
     responses((status = 200, body = Page<Host>)))]
 pub(crate) async fn list(_: Viewer, params: Params, State(app): State<App>) -> Result<Json<Page<Host>>, Failure> {
-    params.only(&["limit", "cursor"])?;
+    params.only(&["at", "limit", "cursor"])?;
     let (limit, cursor) = (params.limit()?, params.one("cursor")?);
-    let mut hosts = app.hub.hosts().into_iter().filter(|view| cursor.is_none_or(|cursor| view.name.as_str() > cursor));
-    let items: Vec<Host> = hosts.by_ref().take(limit).map(host).collect();
-    let next = hosts.next().and_then(|_| items.last().map(|host| host.name.clone()));
-    Ok(Json(Page { items, next }))
+    let at = past::at(&params, app.hub.now())?;
+    let behind = |name: &str| cursor.is_none_or(|cursor| name > cursor);
+    let mut items: Vec<Host> = match at {
+        Some(at) => past::hosts(&app, Vec::new(), at).await?.into_iter().filter(|host| behind(&host.name)).collect(),
+        // One more than wanted tells that there are more.
+        None => {
+            app.hub.hosts().into_iter().filter(|view| behind(view.name.as_str())).take(limit + 1).map(host).collect()
+        }
+    };
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).map(|host| host.name.clone());
+    Ok(Json(Page { at, ..Page::new(items, next) }))
 }
 
-/// One host.
+/// One host; with `at`, as it was known at a past moment.
 #[utoipa::path(get, path = "/api/v1/hosts/{host}", operation_id = "host", tag = "hosts",
-    params(("host" = String, Path, description = "Name, alias or id")),
+    params(
+        ("host" = String, Path, description = "Name, alias or id"),
+        ("at" = Option<String>, Query, description = "A past moment: RFC 3339, milliseconds since 1970, or -24h; now when absent"),
+    ),
     responses((status = 200, body = Host)))]
-pub(crate) async fn show(_: Viewer, of: OfHost, State(app): State<App>) -> Result<Json<Host>, Failure> {
-    changed(&app, of.id)
+pub(crate) async fn show(_: Viewer, of: OfHost, params: Params, State(app): State<App>) -> Result<Json<Host>, Failure> {
+    params.only(&["at"])?;
+    let Some(at) = past::at(&params, app.hub.now())? else { return changed(&app, of.id) };
+    let then = past::hosts(&app, vec![of.id], at).await?.pop();
+    then.map(Json).ok_or_else(|| Failure::not_known_then(at))
 }
 
 /// Deletes a host with all its history.
@@ -168,7 +186,7 @@ pub(crate) async fn grants(
     let more = grants.len() > limit;
     grants.truncate(limit);
     let next = grants.last().filter(|_| more).map(|grant| grant.name.clone());
-    Ok(Json(Page { items: grants, next }))
+    Ok(Json(Page::new(grants, next)))
 }
 
 /// Lets a host's agent report for another host. A name that is not known yet

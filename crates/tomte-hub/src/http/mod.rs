@@ -12,6 +12,7 @@
 mod accounts;
 mod audit;
 mod auth;
+mod changes;
 mod enrolment;
 mod events;
 mod extract;
@@ -22,6 +23,7 @@ mod live;
 mod metrics;
 mod openapi;
 mod password;
+mod past;
 mod problem;
 mod resources;
 mod rights;

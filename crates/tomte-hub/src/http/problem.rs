@@ -60,6 +60,12 @@ impl Failure {
         Self::not_found("host", name)
     }
 
+    /// There is such a host, and was not then.
+    pub(crate) fn not_known_then(at: tomte_model::Timestamp) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-known-then", "Nothing was known of it then")
+            .detail(format!("what is kept of the host begins after {at}"))
+    }
+
     /// There is no such thing.
     pub(crate) fn not_found(what: &str, name: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, &format!("no-such-{what}"), &format!("There is no such {what}"))

@@ -12,6 +12,7 @@ use tomte_model::{HostId, ResourceKey, Status, Timestamp, Value};
 
 use super::App;
 use super::extract::{Names, OfHost, Params};
+use super::past;
 use super::problem::Failure;
 use crate::access::{Operator, Viewer};
 
@@ -82,35 +83,69 @@ fn page<T>(
     params: &Params,
     make: impl Fn(&str, HostId, &ResourceKey, &ResourceState, Timestamp) -> Option<T>,
 ) -> Result<Page<T>, Failure> {
-    let (filter, cursor, limit) = (Filter::from(params)?, Cursor::from(params)?, params.limit()?);
-    let now = app.hub.now();
-    let mut items = Vec::new();
-    let mut last = None;
+    let mut pager = Pager::new(params, app.hub.now())?;
     for (id, host) in hosts {
-        let after = match &cursor {
-            Some(cursor) if *host < cursor.host => continue,
-            Some(cursor) if *host == cursor.host => Some(&cursor.key),
-            _ => None,
-        };
-        let full = app.hub.with_latest(*id, |_, latest| {
-            for (key, state) in latest.resources() {
-                if after.is_some_and(|after| key <= after) || !filter.takes(host, key, state, now) {
-                    continue;
-                }
-                let Some(item) = make(host, *id, key, state, now) else { continue };
-                if items.len() == limit {
-                    return true;
-                }
-                items.push(item);
-                last = Some(format!("{host}/{key}"));
-            }
-            false
-        });
-        if full == Some(true) {
-            return Ok(Page { items, next: last });
+        app.hub.with_latest(*id, |_, latest| pager.take((*id, host), latest.resources(), &make));
+        if pager.full {
+            break;
         }
     }
-    Ok(Page::whole(items))
+    Ok(pager.page())
+}
+
+/// A page in the making.
+struct Pager<T> {
+    filter: Filter,
+    cursor: Option<Cursor>,
+    limit: usize,
+    now: Timestamp,
+    items: Vec<T>,
+    /// The last on it: its host and key.
+    last: Option<(String, ResourceKey)>,
+    /// Whether there would be more.
+    full: bool,
+}
+
+impl<T> Pager<T> {
+    fn new(params: &Params, now: Timestamp) -> Result<Self, Failure> {
+        let (filter, cursor, limit) = (Filter::from(params)?, Cursor::from(params)?, params.limit()?);
+        Ok(Self { filter, cursor, limit, now, items: Vec::new(), last: None, full: false })
+    }
+
+    /// Takes the wanted resources of a host, up to the limit.
+    fn take<'a>(
+        &mut self,
+        (id, host): (HostId, &str),
+        resources: impl Iterator<Item = (&'a ResourceKey, &'a ResourceState)>,
+        make: &impl Fn(&str, HostId, &ResourceKey, &ResourceState, Timestamp) -> Option<T>,
+    ) {
+        let after = match &self.cursor {
+            Some(cursor) if *host < *cursor.host => return,
+            Some(cursor) if *host == *cursor.host => Some(&cursor.key),
+            _ => None,
+        };
+        let mut last = None;
+        for (key, state) in resources {
+            if after.is_some_and(|after| key <= after) || !self.filter.takes(host, key, state, self.now) {
+                continue;
+            }
+            let Some(item) = make(host, id, key, state, self.now) else { continue };
+            if self.items.len() == self.limit {
+                self.full = true;
+                break;
+            }
+            self.items.push(item);
+            last = Some(key);
+        }
+        if let Some(key) = last {
+            self.last = Some((host.to_owned(), key.clone()));
+        }
+    }
+
+    fn page(self) -> Page<T> {
+        let next = self.last.filter(|_| self.full).map(|(host, key)| format!("{host}/{key}"));
+        Page::new(self.items, next)
+    }
 }
 
 /// The hosts that the query names, or all; by name.
@@ -127,13 +162,15 @@ fn hosts(app: &App, params: &Params) -> Result<Vec<(HostId, String)>, Failure> {
     Ok(hosts)
 }
 
-/// The resources of a host, with their lists.
+/// The resources of a host, with their lists; with `at`, as they were known at
+/// a past moment, without lists.
 #[utoipa::path(get, path = "/api/v1/hosts/{host}/resources", operation_id = "host_resources", tag = "resources",
     params(
         ("host" = String, Path, description = "Name, alias or id"),
         ("kind" = Option<Vec<String>>, Query, description = "Of these kinds"),
         ("status" = Option<Vec<String>>, Query, description = "That stand so: ok, unknown, warning, critical"),
         ("q" = Option<String>, Query, description = "With this text in name, reason or an attribute"),
+        ("at" = Option<String>, Query, description = "A past moment: RFC 3339, milliseconds since 1970, or -24h; now when absent"),
         ("limit" = Option<u32>, Query, description = "How many at most; 1,000 when absent"),
         ("cursor" = Option<String>, Query, description = "Where the page before ended"),
     ),
@@ -144,7 +181,16 @@ pub(crate) async fn of_host(
     params: Params,
     State(app): State<App>,
 ) -> Result<Json<Page<Resource>>, Failure> {
-    params.only(&["kind", "status", "q", "limit", "cursor"])?;
+    params.only(&["kind", "status", "q", "at", "limit", "cursor"])?;
+    let now = app.hub.now();
+    if let Some(at) = past::at(&params, now)? {
+        let (name, resources) = past::resources(&app, of.id, at).await?;
+        let name = name.ok_or_else(|| Failure::not_known_then(at))?;
+        let mut pager = Pager::new(&params, at)?;
+        let make = |host: &str, id, key: &_, state: &_, at| Some(Resource::of(host, id, key, state, at));
+        pager.take((of.id, &name), resources.iter(), &make);
+        return Ok(Json(Page { at: Some(at), ..pager.page() }));
+    }
     let name = app.hub.with_latest(of.id, |name, _| name.to_string()).unwrap_or_default();
     let make = |host: &str, id, key: &_, state: &_, now| Some(Resource::of(host, id, key, state, now));
     page(&app, &[(of.id, name)], &params, make).map(Json)

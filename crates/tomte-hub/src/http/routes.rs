@@ -11,7 +11,8 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use super::{
-    App, accounts, audit, enrolment, events, history, hosts, live, metrics, openapi, resources, session, setup, system,
+    App, accounts, audit, changes, enrolment, events, history, hosts, live, metrics, openapi, resources, session,
+    setup, system,
 };
 
 /// Who may use a route.
@@ -62,6 +63,7 @@ pub(crate) fn list() -> Vec<(Access, UtoipaMethodRouter<App>)> {
         (VIEWER, routes!(resources::across)),
         (VIEWER, routes!(resources::latest)),
         (VIEWER, routes!(history::history)),
+        (VIEWER, routes!(changes::list)),
         (VIEWER, routes!(events::list)),
         (VIEWER, routes!(system::catalogue)),
         (VIEWER, routes!(system::hub)),

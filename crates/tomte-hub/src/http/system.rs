@@ -100,5 +100,5 @@ pub(crate) async fn catalogue(_: Viewer, params: Params, State(app): State<App>)
     let mut kinds = catalogue.kinds().filter(|kind| cursor.is_none_or(|cursor| *kind.name > *cursor));
     let items: Vec<Kind> = kinds.by_ref().take(limit).map(Kind::from).collect();
     let next = kinds.next().and_then(|_| items.last().map(|kind| kind.name.clone()));
-    Ok(Json(Page { items, next }))
+    Ok(Json(Page::new(items, next)))
 }

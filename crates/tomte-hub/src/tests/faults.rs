@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tomte_link::{CloseCode, Twin};
-use tomte_model::{Catalogue, Event, EventId, EventKind, HostId, RangeSet, Report, Severity, Timestamp};
+use tomte_model::{Catalogue, Event, EventId, EventKind, HostId, RangeSet, Report, ResourceKey, Severity, Timestamp};
+use tomte_store::changes::{ChangeList, ChangeQuery, HostFacts, HostThen};
 use tomte_store::history::{
     Checked, History, HistoryStats, Maintained, OnDurable, Progress, Query, Replayed, Row, Series, SeriesKey,
 };
@@ -124,6 +125,18 @@ impl HistoryStore for Full {
     }
     fn query(&self, query: &Query) -> Result<History, StoreError> {
         self.real.query(query)
+    }
+    fn note_host(&self, host: HostId, at: Timestamp, facts: HostFacts, on_durable: OnDurable<()>) {
+        self.real.note_host(host, at, facts, on_durable);
+    }
+    fn note_forgotten(&self, host: HostId, resource: ResourceKey, at: Timestamp, on_durable: OnDurable<()>) {
+        self.real.note_forgotten(host, resource, at, on_durable);
+    }
+    fn state_at(&self, hosts: &[HostId], at: Timestamp) -> Result<Vec<HostThen>, StoreError> {
+        self.real.state_at(hosts, at)
+    }
+    fn changes(&self, query: &ChangeQuery) -> Result<ChangeList, StoreError> {
+        self.real.changes(query)
     }
     fn maintain(&self, now: Timestamp) -> Result<Maintained, StoreError> {
         self.real.maintain(now)

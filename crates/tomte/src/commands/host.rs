@@ -8,7 +8,7 @@ use comfy_table::Color;
 use tomte_api::client::Client;
 use tomte_api::host::{AddHost, Host, Presence, SetHostSettings};
 use tomte_api::resource::Resource;
-use tomte_model::{Catalogue, Unit};
+use tomte_model::{Catalogue, Timestamp, Unit};
 
 use super::{ago, now};
 use crate::cli::HostCommand;
@@ -16,8 +16,8 @@ use crate::output::{Format, Output, Text, printable};
 
 pub(crate) async fn run(command: HostCommand, client: &Client, output: Output) -> anyhow::Result<()> {
     match command {
-        HostCommand::List => list(client, output).await,
-        HostCommand::Show { host } => show(&host, client, output).await,
+        HostCommand::List { at } => list(at.as_deref(), client, output).await,
+        HostCommand::Show { host, at } => show(&host, at.as_deref(), client, output).await,
         HostCommand::Add { name, code_only, role } => {
             let added = client.add_host(&AddHost { name, roles: role }).await?;
             match (output.format, code_only) {
@@ -85,22 +85,36 @@ fn done(output: &Output, value: &impl serde::Serialize, words: String) -> anyhow
     if output.format == Format::Json { output.json(value) } else { output.line(words) }
 }
 
-async fn list(client: &Client, output: Output) -> anyhow::Result<()> {
-    let hosts = client.hosts().await?;
-    let rows = hosts.iter().map(row).collect();
+/// The moment that a list is of. It is fixed here once, so that all its pages
+/// and all ages in it are of the same one.
+fn moment(at: Option<&str>) -> anyhow::Result<Option<Timestamp>> {
+    at.map(|text| tomte_api::time::time(text, now()).map_err(anyhow::Error::msg)).transpose()
+}
+
+async fn list(at: Option<&str>, client: &Client, output: Output) -> anyhow::Result<()> {
+    let at = moment(at)?;
+    let hosts = match at {
+        Some(at) => client.hosts_at(&at.to_string()).await?,
+        None => client.hosts().await?,
+    };
+    let as_of = at.unwrap_or_else(now);
+    let rows = hosts.iter().map(|host| row(host, as_of)).collect();
     output.list(&hosts, &["host", "presence", "status", "seen", "roles", "reason"], rows)?;
     if hosts.is_empty() && output.terminal() && output.format == Format::Table {
-        output.line("No hosts yet. Add one: tomte host add NAME")?;
+        output.line(match at {
+            Some(at) => format!("No hosts were known at {at}."),
+            None => "No hosts yet. Add one: tomte host add NAME".to_owned(),
+        })?;
     }
     Ok(())
 }
 
-fn row(host: &Host) -> Vec<Text> {
+fn row(host: &Host, as_of: Timestamp) -> Vec<Text> {
     vec![
         Text::new(host.name.clone()),
         presence(host.presence),
         Text::status(host.status),
-        ago(host.last_seen_at, now()),
+        ago(host.last_seen_at, as_of),
         Text::new(host.roles.join(",")),
         Text::new(host.reason.clone()),
     ]
@@ -116,14 +130,21 @@ fn presence(presence: Presence) -> Text {
     }
 }
 
-async fn show(name: &str, client: &Client, output: Output) -> anyhow::Result<()> {
-    let host = client.host(name).await?;
-    let resources = client.host_resources(name, None).await?;
+async fn show(name: &str, at: Option<&str>, client: &Client, output: Output) -> anyhow::Result<()> {
+    let at = moment(at)?;
+    let (host, resources) = match at {
+        Some(at) => {
+            let at = at.to_string();
+            (client.host_at(name, &at).await?, client.host_resources_at(name, None, &at).await?)
+        }
+        None => (client.host(name).await?, client.host_resources(name, None).await?),
+    };
+    let as_of = at.unwrap_or_else(now);
     if output.format == Format::Json {
         return output.json(&serde_json::json!({ "host": host, "resources": resources }));
     }
     if output.format == Format::Table {
-        for (label, value) in facts(&host) {
+        for (label, value) in facts(&host, as_of) {
             output.line(format!("{label:<10} {}", printable(&value)))?;
         }
         for problem in &host.problems {
@@ -132,11 +153,11 @@ async fn show(name: &str, client: &Client, output: Output) -> anyhow::Result<()>
         output.line("")?;
     }
     let catalogue = Catalogue::builtin();
-    let rows = resources.iter().map(|resource| resource_row(resource, &catalogue)).collect();
+    let rows = resources.iter().map(|resource| resource_row(resource, &catalogue, as_of)).collect();
     output.list(&resources, &["resource", "status", "age", "readings"], rows)
 }
 
-fn facts(host: &Host) -> Vec<(&'static str, String)> {
+fn facts(host: &Host, as_of: Timestamp) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("host", host.name.clone()),
         ("id", host.id.to_string()),
@@ -144,7 +165,7 @@ fn facts(host: &Host) -> Vec<(&'static str, String)> {
         ("status", host.status.map_or_else(|| "not judged".to_owned(), |s| s.to_string())),
     ];
     if let Some(seen) = host.last_seen_at {
-        facts.push(("seen", format!("{} ago", Unit::Seconds.format(now().since(seen).as_secs_f64().round()))));
+        facts.push(("seen", format!("{} ago", Unit::Seconds.format(as_of.since(seen).as_secs_f64().round()))));
     }
     if !host.aliases.is_empty() {
         facts.push(("aliases", host.aliases.join(", ")));
@@ -164,8 +185,8 @@ fn facts(host: &Host) -> Vec<(&'static str, String)> {
 
 /// A resource in one line: the readings that people ask for first come first
 /// in the catalogue, and so do they here.
-pub(super) fn resource_row(resource: &Resource, catalogue: &Catalogue) -> Vec<Text> {
-    let age = ago(Some(resource.at), now());
+pub(super) fn resource_row(resource: &Resource, catalogue: &Catalogue, as_of: Timestamp) -> Vec<Text> {
+    let age = ago(Some(resource.at), as_of);
     vec![
         Text::new(format!("{}:{}", resource.kind, resource.name)),
         Text::status(resource.status),

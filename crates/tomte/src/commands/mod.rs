@@ -1,6 +1,7 @@
 //! One file per command. Each asks the API and prints the answer.
 
 pub(crate) mod catalogue;
+pub(crate) mod change;
 pub(crate) mod check;
 pub(crate) mod event;
 pub(crate) mod export;

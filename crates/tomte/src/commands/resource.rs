@@ -25,7 +25,7 @@ pub(crate) async fn run(command: ResourceCommand, client: &Client, output: Outpu
             let rows = resources
                 .iter()
                 .map(|resource| {
-                    let mut row = resource_row(resource, &catalogue);
+                    let mut row = resource_row(resource, &catalogue, super::now());
                     row.insert(0, Text::new(resource.host.clone()));
                     row.pop();
                     row.push(Text::new(summary(resource, &catalogue)));

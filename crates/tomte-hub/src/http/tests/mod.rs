@@ -8,6 +8,7 @@ mod api;
 mod live;
 mod metrics;
 mod openapi;
+mod past;
 mod sign_in;
 
 use std::net::SocketAddr;

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use tomte_model::{HostId, Timestamp};
 
 use super::Shared;
+use super::changes::{self, Recorder};
 use super::dictionary::Dictionary;
 use crate::Options;
 use crate::history::Maintained;
@@ -39,6 +40,7 @@ pub(super) struct Care {
     file_batch: usize,
     file_after: Duration,
     retention: Duration,
+    state_retention: Duration,
     phase: Phase,
     done: Maintained,
 }
@@ -56,6 +58,8 @@ enum Phase {
     Prune { collectors: Vec<i64> },
     /// Delete series without readings.
     Series,
+    /// Delete changes of state older than their retention.
+    Changes { scopes: Vec<i64> },
     /// Give free pages back.
     Vacuum,
 }
@@ -67,6 +71,7 @@ impl Care {
             file_batch: options.seal_batch,
             file_after: options.seal_every.min(Duration::from_secs(900)),
             retention: options.retention.raw,
+            state_retention: options.retention.hour,
             phase: Phase::Look,
             done: Maintained::default(),
         }
@@ -113,7 +118,12 @@ impl Care {
             Phase::Series => {
                 let before = cutoff.minus(SERIES_GRACE);
                 self.done.series_pruned += transact(connection, |tx| prune_series(tx, dictionary, before))?;
-                Some(Phase::Vacuum)
+                Some(Phase::Changes { scopes: changes::scopes(connection)? })
+            }
+            Phase::Changes { scopes } => {
+                let before = self.now.minus(self.state_retention).millis();
+                self.done.pruned += transact(connection, |tx| changes::prune(tx, scopes, before, STEP))? as u64;
+                scopes.is_empty().then_some(Phase::Vacuum)
             }
             Phase::Vacuum => {
                 let freed = file::give_space_back(connection, VACUUM_STEP)?;
@@ -277,6 +287,7 @@ impl Removal {
         &mut self,
         connection: &mut Connection,
         dictionary: &mut Dictionary,
+        recorder: &mut Recorder,
         shared: &Shared,
     ) -> Result<Progress, Fault> {
         let id = self.host.to_bytes();
@@ -300,6 +311,7 @@ impl Removal {
             for table in ["series", "collector"] {
                 tx.execute(&format!("DELETE FROM {table} WHERE host = ?1"), [host])?;
             }
+            changes::remove_host(tx, self.host)?;
             tx.execute("DELETE FROM received WHERE outbox = ?1", [host])?;
             tx.execute("DELETE FROM host WHERE number = ?1", [host])?;
             Ok(Some(collectors))
@@ -307,6 +319,7 @@ impl Removal {
         let Some(collectors) = collectors else { return Ok(Progress::More) };
         // Its rows up to here are gone; frames go with the next round.
         dictionary.forget_host(self.host);
+        recorder.forget_host(self.host);
         shared.received.write().unwrap_or_else(PoisonError::into_inner).remove(self.host);
         shared.unfiled.write().unwrap_or_else(PoisonError::into_inner).remove_collectors(&collectors);
         Ok(Progress::Done)

@@ -11,6 +11,7 @@
 
 mod body;
 mod care;
+mod changes;
 mod dictionary;
 mod frame;
 mod query;
@@ -26,13 +27,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
-use tomte_model::{Catalogue, HostId, RangeSet, Timestamp};
+use tomte_model::{Catalogue, HostId, RangeSet, ResourceKey, Timestamp};
 
 use self::ranges::Received;
 use self::writer::{Control, Job, Write, Writer};
 use super::Fault;
 use super::file::{self, Folder, Kind, PAGE_SIZE};
 use super::pool::Pool;
+use crate::changes::{ChangeList, ChangeQuery, HostFacts, HostThen};
 use crate::history::{
     Arrival, Checked, History, HistoryStats, HistoryStore, Maintained, OnDurable, PartStats, Progress, Query, Receipt,
     Replayed, Row, Series, SeriesKey,
@@ -43,7 +45,7 @@ pub(super) const KIND: Kind = Kind {
     file: "history.db",
     // "TomH" in ASCII.
     application_id: 0x546F_6D48,
-    migrations: &[include_str!("schema.sql")],
+    migrations: &[include_str!("schema.sql"), changes::SCHEMA],
     check_whole: false,
 };
 
@@ -203,6 +205,22 @@ impl HistoryStore for SqliteHistory {
         // Before the transaction that reads the rows: see `Unfiled`.
         let unfiled = plan.unfiled(&sources, &self.shared.unfiled.read().unwrap_or_else(PoisonError::into_inner));
         self.readers.read(|tx| plan.run(tx, &sources, &unfiled))
+    }
+
+    fn note_host(&self, host: HostId, at: Timestamp, facts: HostFacts, on_durable: OnDurable<()>) {
+        self.submit(Write::Host { host, at, facts: Box::new(facts), on_durable });
+    }
+
+    fn note_forgotten(&self, host: HostId, resource: ResourceKey, at: Timestamp, on_durable: OnDurable<()>) {
+        self.submit(Write::Forgotten { host, resource, at, on_durable });
+    }
+
+    fn state_at(&self, hosts: &[HostId], at: Timestamp) -> Result<Vec<HostThen>, StoreError> {
+        self.readers.read(|tx| changes::state_at(tx, hosts, at))
+    }
+
+    fn changes(&self, query: &ChangeQuery) -> Result<ChangeList, StoreError> {
+        self.readers.read(|tx| changes::list(tx, query))
     }
 
     fn maintain(&self, now: Timestamp) -> Result<Maintained, StoreError> {

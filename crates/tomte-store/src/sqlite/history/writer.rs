@@ -10,11 +10,13 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
-use tomte_model::{Catalogue, HostId, RangeSet, Timestamp};
+use tomte_model::{Catalogue, HostId, RangeSet, ResourceKey, Timestamp};
 
 use super::care::{Care, Progress, Removal};
+use super::changes::Recorder;
 use super::dictionary::Dictionary;
 use super::{DATABASE, Shared, ranges};
+use crate::changes::HostFacts;
 use crate::history::{Arrival, Maintained, OnDurable, Receipt};
 use crate::sqlite::Fault;
 use crate::{Options, StoreError};
@@ -31,6 +33,8 @@ pub(super) enum Job {
 pub(super) enum Write {
     Append { arrival: Arrival, catalogue: Arc<Catalogue>, on_durable: OnDurable<Receipt> },
     Gap { outbox: HostId, epoch: u64, sequences: RangeInclusive<u64>, on_durable: OnDurable<()> },
+    Host { host: HostId, at: Timestamp, facts: Box<HostFacts>, on_durable: OnDurable<()> },
+    Forgotten { host: HostId, resource: ResourceKey, at: Timestamp, on_durable: OnDurable<()> },
 }
 
 /// Something to do in between. Answers are awaited by the one who asked; if
@@ -71,8 +75,13 @@ impl Write {
         let told = catch_unwind(AssertUnwindSafe(|| match (self, outcome) {
             (Self::Append { on_durable, .. }, Outcome::Appended(receipt)) => on_durable(Ok(receipt)),
             (Self::Append { on_durable, .. }, Outcome::Refused(error)) => on_durable(Err(error)),
-            (Self::Gap { on_durable, .. }, Outcome::Refused(error)) => on_durable(Err(error)),
-            (Self::Gap { on_durable, .. }, _) => on_durable(Ok(())),
+            (
+                Self::Gap { on_durable, .. } | Self::Host { on_durable, .. } | Self::Forgotten { on_durable, .. },
+                outcome,
+            ) => on_durable(match outcome {
+                Outcome::Refused(error) => Err(error),
+                _ => Ok(()),
+            }),
             (Self::Append { .. }, Outcome::Noted) => unreachable!("a report is appended or refused"),
         }));
         if told.is_err() {
@@ -88,6 +97,7 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     queue: Receiver<Job>,
     dictionary: Dictionary,
+    recorder: Recorder,
     /// Care under way, the first one at work.
     rounds: VecDeque<Round>,
     /// Epochs that are too old to be remembered, still to be deleted.
@@ -103,7 +113,16 @@ enum Round {
 impl Writer {
     pub(super) fn new(connection: Connection, options: Options, shared: Arc<Shared>, queue: Receiver<Job>) -> Self {
         let dictionary = Dictionary::new(options.series_per_host);
-        Self { connection, options, shared, queue, dictionary, rounds: VecDeque::new(), old_epochs: Vec::new() }
+        Self {
+            connection,
+            options,
+            shared,
+            queue,
+            dictionary,
+            recorder: Recorder::default(),
+            rounds: VecDeque::new(),
+            old_epochs: Vec::new(),
+        }
     }
 
     /// Works until told to stop, or until nobody can ask for anything.
@@ -178,6 +197,7 @@ impl Writer {
                 let error = fault.of(DATABASE);
                 tracing::error!(%error, reports = writes.len(), "reports could not be written");
                 self.dictionary.forget();
+                self.recorder.forget();
                 *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
                 for write in writes {
                     write.fail(error.clone());
@@ -193,7 +213,12 @@ impl Writer {
         for write in writes {
             let outcome = match write {
                 Write::Append { arrival, catalogue, .. } => {
-                    append(&tx, &mut self.dictionary, &self.shared, &mut batch, arrival, catalogue)?
+                    let outcome = append(&tx, &mut self.dictionary, &self.shared, &mut batch, arrival, catalogue)?;
+                    if matches!(outcome, Outcome::Appended(Receipt { row: Some(_), .. })) {
+                        let received = &batch.received[&(arrival.outbox, arrival.report.position.epoch)];
+                        self.recorder.note(&tx, arrival, received)?;
+                    }
+                    outcome
                 }
                 Write::Gap { outbox, epoch, sequences, .. } => {
                     let (first, last) = (*sequences.start(), *sequences.end());
@@ -201,6 +226,14 @@ impl Writer {
                         Ok(_) => Outcome::Noted,
                         Err(error) => Outcome::Refused(error),
                     }
+                }
+                Write::Host { host, at, facts, .. } => {
+                    self.recorder.note_host(&tx, *host, *at, facts)?;
+                    Outcome::Noted
+                }
+                Write::Forgotten { host, resource, at, .. } => {
+                    self.recorder.note_forgotten(&tx, *host, resource, *at)?;
+                    Outcome::Noted
                 }
             };
             batch.outcomes.push(outcome);
@@ -267,10 +300,11 @@ impl Writer {
     /// One small step of the care under way.
     fn step(&mut self) {
         let (connection, dictionary, shared) = (&mut self.connection, &mut self.dictionary, &*self.shared);
+        let recorder = &mut self.recorder;
         let Some(round) = self.rounds.front_mut() else { return };
         let progress = match round {
             Round::Maintain(care, _) => care.step(connection, dictionary, shared),
-            Round::Remove(removal, _) => removal.step(connection, dictionary, shared),
+            Round::Remove(removal, _) => removal.step(connection, dictionary, recorder, shared),
         };
         let result = match progress {
             Ok(Progress::More) => return,
