@@ -9,6 +9,7 @@
 //! as they are. Rates are worked out by the agent and are gauges; so no gauge
 //! ends in `_total`, `_count`, `_sum` or `_bucket`.
 
+mod backup;
 mod check;
 mod collector;
 mod container;
@@ -23,6 +24,7 @@ mod memory;
 mod own_probe;
 mod pressure;
 mod process;
+mod proxmox;
 mod sensor;
 mod service;
 mod unit;
@@ -61,6 +63,11 @@ pub const KINDS: &[&KindDef] = &[
     &container::CONTAINER,
     &container::CONTAINER_ENGINE,
     &guest::GUEST,
+    &proxmox::NODE,
+    &proxmox::CLUSTER,
+    &proxmox::STORAGE,
+    &proxmox::REPLICATION,
+    &backup::BACKUP,
     &check::CHECK,
     &check::PEER,
     &own_probe::PROBE,
@@ -399,6 +406,13 @@ pub(crate) const fn below(warning: f64, critical: f64, clear_gap: f64, hold_seco
     threshold
 }
 
+/// As [`below`], with nothing that is a mere warning.
+pub(crate) const fn critical_below(critical: f64, clear_gap: f64, hold_seconds: u64) -> Threshold {
+    let mut threshold = below(0.0, critical, clear_gap, hold_seconds);
+    threshold.warning = None;
+    threshold
+}
+
 /// The facet of most kinds: there is only one.
 pub(crate) const MAIN: &[FacetDef] = &[FacetDef { name: Cow::Borrowed("main"), owner: true }];
 
@@ -408,7 +422,7 @@ mod prelude {
 
     pub(super) use super::{
         AttributeDef, FacetDef, FieldDef, HomeAssistant, KindDef, MAIN, Resolution, TableDef, Text, Unit, above, below,
-        critical_above, warning_above,
+        critical_above, critical_below, warning_above,
     };
     pub(super) use crate::Name;
 }

@@ -150,7 +150,9 @@ impl SimulatedHost {
             ("systemd", self.systemd(now)),
             ("service_disk", self.service_disk()),
             ("container", self.containers(now)),
-            ("guest", self.guests(now)),
+            ("proxmox", self.proxmox(now)),
+            ("proxmox_backup", self.guest_backups(now)),
+            ("backup", self.backups(now)),
             ("check", self.checks(now)),
             ("probe", self.probes(now)),
         ];

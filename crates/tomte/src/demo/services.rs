@@ -1,4 +1,4 @@
-//! What runs on a simulated host: services, containers, guests, checks, probes.
+//! What runs on a simulated host: services, containers, checks, probes.
 
 use tomte_model::report::Table;
 use tomte_model::{Facet, Moment, Scope, Timestamp, Value};
@@ -6,15 +6,15 @@ use tomte_model::{Facet, Moment, Scope, Timestamp, Value};
 use super::host::{Role, SimulatedHost, Story};
 
 /// A time some seconds before that moment, as collectors write it.
-fn ago(now: Moment, seconds: u64) -> String {
+pub(super) fn ago(now: Moment, seconds: u64) -> String {
     now.wall.minus(std::time::Duration::from_secs(seconds)).to_string()
 }
 
-fn later(now: Moment, seconds: i64) -> String {
+pub(super) fn later(now: Moment, seconds: i64) -> String {
     Timestamp::from_millis(now.wall.millis() + seconds * 1000).to_string()
 }
 
-const MIB: f64 = 1024.0 * 1024.0;
+pub(super) const MIB: f64 = 1024.0 * 1024.0;
 
 /// A service: its name, what it says it is, its memory in MiB.
 type Service = (&'static str, &'static str, f64);
@@ -261,33 +261,6 @@ impl SimulatedHost {
         disk.read("volumes", plan.len() as f64);
         disk.read("build_cache_bytes", 1.1e9);
         vec![Scope::complete("container:docker", containers), Scope::complete("container_engine", vec![engine, disk])]
-    }
-
-    /// Guests by their cgroups, where the role has them.
-    pub(super) fn guests(&self, now: Moment) -> Vec<Scope> {
-        if self.role != Role::Hypervisor {
-            return Vec::new();
-        }
-        let guests = [("101", "lxc", "dns", 0.5), ("102", "lxc", "grafana", 1.0), ("110", "qemu", "windows", 16.0)];
-        let guests = (0_u64..).zip(guests).map(|(number, (id, kind, name, gib))| {
-            let mut facet = Facet::owner("guest", id, "runtime");
-            facet.text("type", kind);
-            facet.text("name", name);
-            let busy = self.busy(now) * (1.0 + 0.5 * self.noise(100 + number, now.wall.millis() / 1000));
-            // The failing host has a guest whose memory runs out.
-            let used: f64 = if self.story == Story::Failing && number == 1 { 0.996 } else { 0.45 + 0.2 * busy };
-            let limit = gib * 1024.0 * MIB;
-            facet.read("running", 1.0);
-            facet.read("cpu_ratio", (busy * gib * 0.4).max(0.0));
-            facet.read("memory_bytes", (limit * used.clamp(0.0, 1.0) / 4096.0).round() * 4096.0);
-            facet.read("memory_limit_bytes", limit);
-            facet.read("memory_used_ratio", used.clamp(0.0, 1.0));
-            facet.read("tasks", 20.0 + gib.round());
-            facet.read("read_bytes_per_second", 0.0);
-            facet.read("write_bytes_per_second", (busy * 5e4).max(0.0).round());
-            facet
-        });
-        vec![Scope::complete("guest", guests.collect())]
     }
 
     /// What the host must be able to reach. The failing host does not reach

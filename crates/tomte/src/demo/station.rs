@@ -174,7 +174,7 @@ fn recall(host: &SimulatedHost, station: &Station, past: Duration) {
 
 /// What is looked at each time; the rest once a minute.
 const FAST: &[&str] =
-    &["cpu", "load", "memory", "pressure", "disk", "interface", "sensor", "systemd", "container", "guest"];
+    &["cpu", "load", "memory", "pressure", "disk", "interface", "sensor", "systemd", "container", "proxmox"];
 
 fn look(host: &SimulatedHost, station: &Station, pace: Duration, all: bool) {
     submit(host, station, station.clock().now(), pace, all);
