@@ -16,6 +16,7 @@ mod container;
 mod cpu;
 mod disk;
 mod filesystem;
+mod gpu;
 mod guest;
 mod host;
 mod interface;
@@ -28,6 +29,8 @@ mod proxmox;
 mod sensor;
 mod service;
 mod unit;
+mod updates;
+mod zfs;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -54,9 +57,14 @@ pub const KINDS: &[&KindDef] = &[
     &pressure::PRESSURE,
     &filesystem::FILESYSTEM,
     &disk::DISK,
+    &zfs::POOL,
+    &zfs::DATASET,
+    &zfs::ARC,
     &interface::INTERFACE,
     &sensor::SENSOR,
+    &gpu::GPU,
     &process::PROCESS,
+    &updates::UPDATES,
     &service::SYSTEMD,
     &service::SERVICE,
     &service::TIMER,

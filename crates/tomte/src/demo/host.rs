@@ -54,10 +54,10 @@ pub(crate) struct SimulatedHost {
     pub(crate) role: Role,
     pub(crate) story: Story,
     cores: u32,
-    memory_bytes: f64,
+    pub(super) memory_bytes: f64,
     /// Load that is there day and night, as a part of all cores.
     base_load: f64,
-    disks: Vec<(String, f64)>,
+    pub(super) disks: Vec<(String, f64)>,
     mounts: Vec<(String, String, f64, f64)>,
 }
 
@@ -147,6 +147,11 @@ impl SimulatedHost {
             ("process", vec![Scope::complete("process", vec![self.processes(now)])]),
             ("host", vec![Scope::complete("host", self.host(now))]),
             ("os", vec![Scope::complete("os", vec![self.os()])]),
+            ("smart", self.smart(now)),
+            ("zfs", self.zfs(now)),
+            ("arc", self.arc(now)),
+            ("gpu", self.gpus(now)),
+            ("updates", self.updates(now)),
             ("systemd", self.systemd(now)),
             ("service_disk", self.service_disk()),
             ("container", self.containers(now)),

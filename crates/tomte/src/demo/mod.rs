@@ -2,6 +2,7 @@
 //! would see is made up ([`host`]); they enrol, judge, queue, connect and
 //! report by the agent's own code, over the same link.
 
+mod devices;
 mod guests;
 mod host;
 mod services;
