@@ -78,6 +78,16 @@ impl Connection {
         Ok(Self { sender, driver })
     }
 
+    /// Whether a request can still be sent; what was closed cannot.
+    pub(super) async fn is_open(&mut self) -> bool {
+        self.sender.ready().await.is_ok()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, hyper::Error> {
         self.sender.ready().await?;
         self.sender.send_request(request).await

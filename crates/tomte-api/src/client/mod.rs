@@ -161,7 +161,9 @@ impl Client {
         // Taken out in a statement of its own: a guard in the condition would
         // be held until the connection is to be put back.
         let kept = self.kept.lock().await.take();
-        if let Some(mut kept) = kept {
+        if let Some(mut kept) = kept
+            && kept.is_open().await
+        {
             match kept.send(self.request(&method, target, body.clone())?).await {
                 Ok(response) => return self.finish(kept, response).await,
                 Err(error) if error.is_canceled() || (method == Method::GET && !error.is_parse()) => {}
@@ -262,6 +264,38 @@ mod tests {
         for _ in 0..2 {
             client.health().await.unwrap();
         }
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_kept_connection_that_was_closed_meanwhile_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("hub.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let (closed, was_closed) = tokio::sync::oneshot::channel();
+        let server = tokio::spawn(async move {
+            let mut closed = Some(closed);
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut buffer = [0; 4096];
+                assert!(stream.read(&mut buffer).await.unwrap() > 0);
+                let answer = "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"status\":\"ok\"}";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                drop(stream);
+                if let Some(closed) = closed.take() {
+                    closed.send(()).unwrap();
+                }
+            }
+        });
+        let client = Client::unix(socket);
+        client.health().await.unwrap();
+        was_closed.await.unwrap();
+        // The connection notices in a task of its own.
+        while !client.kept.lock().await.as_ref().unwrap().is_closed() {
+            tokio::task::yield_now().await;
+        }
+        // Not a GET: it is only sent again when it cannot have been seen.
+        client.command(Method::POST, "/api/v1/logout", None::<&()>).await.unwrap();
         server.await.unwrap();
     }
 }
