@@ -43,7 +43,7 @@ pub struct Series {
     pub field: String,
     /// What it is measured in, as the catalogue writes it.
     pub unit: String,
-    /// Where the points come from: `raw`.
+    /// The coarsest of what the points come from: `raw`, `5m` or `1h`.
     pub tier: String,
     /// How far apart the underlying readings are, in milliseconds; 0: unknown.
     pub interval_ms: u64,
@@ -62,6 +62,9 @@ pub struct Series {
     /// The last reading of each step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Vec<Option<f64>>>,
+    /// By how much it grew in each step, per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Vec<Option<f64>>>,
 }
 
 /// A question about the past, as the query string has it.
@@ -85,10 +88,13 @@ pub struct HistoryQuery {
     pub to: Option<String>,
     /// `30s`, `5m`, or milliseconds; absent: every reading.
     pub step: Option<String>,
-    /// `mean`, `min`, `max` or `last` of each step; absent: mean, min and max.
+    /// `mean`, `min`, `max`, `last` or `rate` of each step; absent: mean, min
+    /// and max.
     pub function: Option<String>,
-    /// `sum`, `mean`, `min`, `max` or `topk` across hosts.
+    /// `sum`, `mean`, `min`, `max`, `quantile` or `topk` across hosts.
     pub aggregate: Option<String>,
+    /// Which quantile, from 0 to 1.
+    pub q: Option<String>,
     /// How many series `topk` keeps.
     pub k: Option<u32>,
 }
@@ -113,6 +119,7 @@ impl HistoryQuery {
             ("step", &self.step),
             ("fn", &self.function),
             ("agg", &self.aggregate),
+            ("q", &self.q),
         ];
         pairs.extend(single.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))));
         pairs.extend(self.k.map(|k| ("k", k.to_string())));

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tomte_model::{Catalogue, Clock, EventKind, HostId, HostName, Latest, Moment, Severity, Timestamp};
-use tomte_store::state::AuditEntry;
+use tomte_store::state::{AuditEntry, HostRecord};
 use tomte_store::{Store, StoreError};
 
 use crate::HubError;
@@ -231,6 +231,15 @@ impl Hub {
     #[must_use]
     pub fn host_names(&self) -> Vec<(HostId, HostName)> {
         self.fleet.names()
+    }
+    /// The hosts whose records are wanted, id and name, in no order: cheaper
+    /// than [`Self::hosts`].
+    pub(crate) fn hosts_where(&self, wanted: impl Fn(&HostRecord) -> bool) -> Vec<(HostId, String)> {
+        let taken = |host: Arc<Host>| {
+            let state = host.lock();
+            wanted(&state.record).then(|| (host.id, state.record.name.to_string()))
+        };
+        self.fleet.all().into_iter().filter_map(taken).collect()
     }
     /// Looks at the latest state of a host. The look should be short: the
     /// host's reports wait for it.

@@ -87,6 +87,12 @@ impl FacetState {
         Duration::from_millis(u64::from(self.interval_millis) * 3 + 5_000)
     }
 
+    /// Whether it is stale.
+    #[must_use]
+    pub fn is_stale(&self, now: Timestamp) -> bool {
+        self.failure.is_some() || (self.interval_millis > 0 && now.since(self.at) > self.tolerance())
+    }
+
     /// Whether it is stale, and why.
     #[must_use]
     pub fn staleness(&self, now: Timestamp) -> Option<String> {
@@ -102,7 +108,7 @@ impl FacetState {
     #[must_use]
     pub fn status(&self, now: Timestamp) -> Option<Status> {
         let judged = self.assessment.as_ref()?.status;
-        Some(if self.staleness(now).is_some() { judged.max(Status::Unknown) } else { judged })
+        Some(if self.is_stale(now) { judged.max(Status::Unknown) } else { judged })
     }
 }
 
@@ -130,10 +136,16 @@ impl ResourceState {
         judged.then(|| Assessment::of(problems))
     }
 
+    /// Its status now, as [`Self::assessment`] has it, without the words.
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> Option<Status> {
+        self.facets.values().filter_map(|facet| facet.status(now)).max()
+    }
+
     /// Whether any facet is stale.
     #[must_use]
     pub fn stale(&self, now: Timestamp) -> bool {
-        self.facets.values().any(|facet| facet.staleness(now).is_some())
+        self.facets.values().any(|facet| facet.is_stale(now))
     }
 
     /// When its newest facet was read.

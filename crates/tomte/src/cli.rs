@@ -163,6 +163,7 @@ pub(crate) enum Command {
         tomte query cpu usage_ratio --host nas --from -24h --step 5m\n  \
         tomte query filesystem used_ratio --name '/*' --host 'nas*'\n  \
         tomte query cpu usage_ratio --from -1h --agg mean   one series over all hosts\n  \
+        tomte query cpu usage_ratio --from -1h --agg quantile --q 0.95\n  \
         tomte query disk read_bytes_per_second --from -1h --format csv > reads.csv")]
     Query(QueryArgs),
     /// List and show hosts; add, rename, group and remove them
@@ -307,15 +308,18 @@ pub(crate) struct QueryArgs {
     /// One point every so long; chosen by width in a terminal. `raw`: every point kept
     #[arg(long, value_name = "TIME", requires = "from")]
     pub(crate) step: Option<String>,
-    /// What a point is: mean, min, max or last of its step
+    /// What a point is: mean, min, max or last of its step, or rate: how fast it grew, per second
     #[arg(long = "fn", value_name = "FN", requires = "from")]
     pub(crate) function: Option<String>,
-    /// One series over all hosts: sum, mean, min, max or topk
+    /// One series over all hosts: sum, mean, min, max, quantile or topk
     #[arg(long, value_name = "AGG", requires = "from")]
     pub(crate) agg: Option<String>,
     /// How many for topk
     #[arg(long, value_name = "K", requires = "agg")]
     pub(crate) k: Option<u32>,
+    /// Which for quantile, from 0 to 1
+    #[arg(long, value_name = "Q", requires = "agg")]
+    pub(crate) q: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -93,7 +93,7 @@ async fn history(args: QueryArgs, from: String, client: &Client, output: Output)
             .map(|seconds| format!("{}s", (seconds / SPARKLINE_WIDTH as u64).max(1))),
         None => None,
     };
-    let aggregated = args.agg.is_some();
+    let stepped = args.agg.is_some() || args.function.is_some();
     let query = HistoryQuery {
         host: args.host,
         role: args.role.into_iter().collect(),
@@ -102,10 +102,11 @@ async fn history(args: QueryArgs, from: String, client: &Client, output: Output)
         field: vec![args.field],
         from: Some(from),
         to: args.to,
-        step: if aggregated { step.or_else(|| Some("1m".to_owned())) } else { step },
+        step: if stepped { step.or_else(|| Some("1m".to_owned())) } else { step },
         function: args.function,
         aggregate: args.agg,
         k: args.k,
+        q: args.q,
         ..Default::default()
     };
     let history = client.history(&query).await?;
@@ -123,7 +124,7 @@ const SPARKLINE_WIDTH: usize = 40;
 
 /// The values of a series: whichever column it came with.
 pub(super) fn values(series: &Series) -> &[Option<f64>] {
-    [&series.mean, &series.last, &series.max, &series.min]
+    [&series.mean, &series.last, &series.max, &series.min, &series.rate]
         .into_iter()
         .find_map(|column| column.as_deref())
         .unwrap_or_default()

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use globset::{Glob, GlobMatcher};
 use tomte_api::time::{duration, time};
 use tomte_model::{HostId, ResourceKey, Timestamp};
 use tomte_store::history::SeriesKey;
+use tomte_store::state::HostRecord;
 
 use crate::http::extract::Params;
 use crate::http::problem::Failure;
-use crate::view::HostView;
 
 /// What is asked.
 #[derive(Debug)]
@@ -31,15 +30,32 @@ pub(super) enum Function {
     Min,
     Max,
     Last,
+    /// By how much it grew, per second.
+    Rate,
+}
+
+impl Function {
+    /// The word for it, and the name of its column.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Mean => "mean",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Last => "last",
+            Self::Rate => "rate",
+        }
+    }
 }
 
 /// How series are taken together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Aggregate {
     Sum,
     Mean,
     Min,
     Max,
+    /// The value below which this share of the series is.
+    Quantile(f64),
     TopK(usize),
 }
 
@@ -51,10 +67,15 @@ impl Aggregate {
             Self::Mean => "mean",
             Self::Min => "min",
             Self::Max => "max",
+            Self::Quantile(_) => "quantile",
             Self::TopK(_) => "topk",
         }
     }
 }
+
+/// Readings are hardly ever farther apart than this.
+const LEAD: Duration = Duration::from_secs(90);
+const MAX_LEAD: usize = 90;
 
 const KNOWN: &[&str] =
     &["series", "host", "role", "kind", "name", "field", "from", "to", "step", "fn", "agg", "k", "q"];
@@ -99,11 +120,17 @@ impl Question {
         }
         Ok(question)
     }
-}
 
-fn unsupported(name: &str, what: &str) -> Failure {
-    Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "unsupported", "Not supported yet")
-        .detail(format!("{name}={what} is known, but this version cannot compute it"))
+    /// How many steps are read before the first, for the sake of it: a rate
+    /// takes two readings, and those of a step of a second may be far apart.
+    pub(super) fn lead(&self) -> usize {
+        match (self.function, self.step) {
+            (Some(Function::Rate), Some(step)) => {
+                (LEAD.as_nanos().div_ceil(step.as_nanos().max(1)) as usize).clamp(1, MAX_LEAD)
+            }
+            _ => 0,
+        }
+    }
 }
 
 fn function(text: &str) -> Result<Function, Failure> {
@@ -112,7 +139,7 @@ fn function(text: &str) -> Result<Function, Failure> {
         "min" => Ok(Function::Min),
         "max" => Ok(Function::Max),
         "last" => Ok(Function::Last),
-        "rate" => Err(unsupported("fn", "rate")),
+        "rate" => Ok(Function::Rate),
         _ => Err(Failure::parameter("fn", "mean, min, max, last or rate")),
     }
 }
@@ -127,10 +154,14 @@ fn aggregate(params: &Params) -> Result<Option<Aggregate>, Failure> {
         Some("max") => Some(Aggregate::Max),
         Some("topk") if k == Some(0) => return Err(Failure::parameter("k", "must be at least 1")),
         Some("topk") => Some(Aggregate::TopK(k.unwrap_or(5))),
-        Some("quantile") => return Err(unsupported("agg", "quantile")),
+        Some("quantile") => match q {
+            Some(q) if (0.0..=1.0).contains(&q) => Some(Aggregate::Quantile(q)),
+            Some(_) => return Err(Failure::parameter("q", "from 0 to 1, such as 0.95")),
+            None => return Err(Failure::parameter("q", "agg=quantile needs one, such as 0.95")),
+        },
         Some(_) => return Err(Failure::parameter("agg", "sum, mean, min, max, quantile or topk")),
     };
-    if q.is_some() {
+    if q.is_some() && !matches!(aggregate, Some(Aggregate::Quantile(_))) {
         return Err(Failure::parameter("q", "only agg=quantile has one"));
     }
     if k.is_some() && !matches!(aggregate, Some(Aggregate::TopK(_))) {
@@ -163,6 +194,11 @@ impl Explicit {
             }
             _ => Err(Failure::parameter("series", format!("{text:?} is not HOST/KIND:NAME/FIELD"))),
         }
+    }
+
+    /// The kind and the field.
+    pub(super) fn kind_and_field(&self) -> (&str, &str) {
+        (&self.resource.kind, &self.field)
     }
 
     /// The key, with the name as it stands.
@@ -202,53 +238,70 @@ fn percent_decoded(text: &str) -> Option<String> {
 /// Series that are meant by their parts.
 #[derive(Debug)]
 pub(super) struct Selector {
-    hosts: Vec<GlobMatcher>,
-    roles: Vec<GlobMatcher>,
-    kinds: Vec<GlobMatcher>,
-    names: Vec<GlobMatcher>,
-    fields: Vec<GlobMatcher>,
+    hosts: Globs,
+    roles: Globs,
+    kinds: Globs,
+    names: Globs,
+    fields: Globs,
+}
+
+/// Patterns of which any may fit; none: everything does. Words without
+/// anything special are compared as they are, which is much quicker.
+#[derive(Debug, Default)]
+struct Globs {
+    words: Vec<String>,
+    globs: Vec<GlobMatcher>,
+}
+
+impl Globs {
+    fn from(params: &Params, name: &str) -> Result<Self, Failure> {
+        let mut all = Self::default();
+        for text in params.all(name) {
+            if text.contains(['*', '?', '[', ']', '{', '}', '\\', '!']) {
+                let glob = Glob::new(text).map_err(|error| Failure::parameter(name, error))?;
+                all.globs.push(glob.compile_matcher());
+            } else {
+                all.words.push(text.to_owned());
+            }
+        }
+        Ok(all)
+    }
+    fn is_empty(&self) -> bool {
+        self.words.is_empty() && self.globs.is_empty()
+    }
+    fn take(&self, text: &str) -> bool {
+        self.is_empty() || self.fit(text)
+    }
+    fn fit(&self, text: &str) -> bool {
+        self.words.iter().any(|word| word == text) || self.globs.iter().any(|glob| glob.is_match(text))
+    }
 }
 
 impl Selector {
     fn from(params: &Params) -> Result<Option<Self>, Failure> {
-        let globs = |name: &str| {
-            params
-                .all(name)
-                .map(|text| {
-                    let glob = Glob::new(text).map_err(|error| Failure::parameter(name, error))?;
-                    Ok(glob.compile_matcher())
-                })
-                .collect::<Result<Vec<_>, Failure>>()
-        };
         let selector = Self {
-            hosts: globs("host")?,
-            roles: globs("role")?,
-            kinds: globs("kind")?,
-            names: globs("name")?,
-            fields: globs("field")?,
+            hosts: Globs::from(params, "host")?,
+            roles: Globs::from(params, "role")?,
+            kinds: Globs::from(params, "kind")?,
+            names: Globs::from(params, "name")?,
+            fields: Globs::from(params, "field")?,
         };
         let parts = [&selector.hosts, &selector.roles, &selector.kinds, &selector.names, &selector.fields];
         Ok(if parts.iter().all(|globs| globs.is_empty()) { None } else { Some(selector) })
     }
 
-    pub(super) fn takes_every_host(&self) -> bool {
-        self.hosts.is_empty() && self.roles.is_empty()
-    }
-
-    pub(super) fn takes_host(&self, host: &HostView) -> bool {
-        let by_name = |glob: &GlobMatcher| {
-            glob.is_match(host.name.as_str())
-                || host.aliases.iter().any(|alias| glob.is_match(alias.as_str()))
-                || glob.glob().glob() == host.id.to_string()
+    pub(super) fn takes_host(&self, host: &HostRecord) -> bool {
+        let by_name = || {
+            self.hosts.fit(host.name.as_str())
+                || host.aliases.iter().any(|alias| self.hosts.fit(alias.as_str()))
+                || self.hosts.words.iter().any(|word| *word == host.id.to_string())
         };
-        let by_role = |glob: &GlobMatcher| host.roles.iter().any(|role| glob.is_match(role));
-        (self.hosts.is_empty() || self.hosts.iter().any(by_name))
-            && (self.roles.is_empty() || self.roles.iter().any(by_role))
+        (self.hosts.is_empty() || by_name())
+            && (self.roles.is_empty() || host.roles.iter().any(|role| self.roles.fit(role)))
     }
 
-    pub(super) fn takes_series(&self, key: &SeriesKey) -> bool {
-        let fits = |globs: &[GlobMatcher], text: &str| globs.is_empty() || globs.iter().any(|glob| glob.is_match(text));
-        fits(&self.kinds, &key.resource.kind) && fits(&self.names, &key.resource.name) && fits(&self.fields, &key.field)
+    pub(super) fn takes_series(&self, kind: &str, name: &str, field: &str) -> bool {
+        self.kinds.take(kind) && self.fields.take(field) && self.names.take(name)
     }
 }
 
@@ -282,12 +335,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supported_yet_says_so() {
-        assert!(question("kind=cpu&step=5m&fn=rate").expect_err("refused").starts_with("unsupported"));
-        assert!(question("kind=cpu&step=5m&agg=quantile&q=0.9").expect_err("refused").starts_with("unsupported"));
-    }
-
-    #[test]
     fn senseless_questions_are_refused() {
         for bad in [
             "",
@@ -298,6 +345,9 @@ mod tests {
             "kind=cpu&agg=sum",
             "kind=cpu&step=5m&k=3",
             "kind=cpu&step=5m&q=0.5",
+            "kind=cpu&step=5m&agg=quantile",
+            "kind=cpu&step=5m&agg=quantile&q=1.5",
+            "kind=cpu&step=5m&agg=quantile&q=NaN",
             "kind=cpu&step=5m&agg=topk&k=0",
             "kind=cpu&step=5m&fn=median",
             "kind=[",
@@ -306,5 +356,6 @@ mod tests {
             assert!(question(bad).is_err(), "{bad:?}");
         }
         assert!(question("kind=cpu&step=5m&agg=topk&k=3&fn=max&from=-24h&to=now").is_ok());
+        assert!(question("kind=cpu&step=5m&agg=quantile&q=0.95&fn=rate").is_ok());
     }
 }

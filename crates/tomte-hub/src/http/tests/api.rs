@@ -125,8 +125,7 @@ async fn history_comes_in_columns() {
     assert_eq!(unknown["series"][0]["mean"], json!([]), "no history is no error");
     for (query, code) in [
         ("series=none/cpu:cpu/x", "no-such-host"),
-        ("kind=cpu&step=1m&fn=rate", "unsupported"),
-        ("kind=cpu&step=1m&agg=quantile&q=0.9", "unsupported"),
+        ("kind=cpu&step=1m&agg=quantile", "bad-parameter"),
         ("kind=cpu&from=-48h&step=1", "too-many-points"),
         ("kind=cpu&from=tomorrow", "bad-parameter"),
     ] {
@@ -280,4 +279,73 @@ async fn the_hub_tells_about_itself() {
     assert_eq!(listen["source"], "default");
     let me = hub.get("/api/v1/me").await;
     assert_eq!((&me["name"], &me["role"], &me["by"]), (&json!("local"), &json!("admin"), &json!("local")));
+}
+
+/// A kind whose field was once called otherwise.
+fn kiln() -> tomte_model::KindDef {
+    use tomte_model::catalogue::{FacetDef, FieldDef, Resolution, Unit};
+    let mut field = FieldDef::new("main", "heat_celsius", Unit::Celsius, Resolution::TENTH, "How hot it is.");
+    field.renamed_from = vec!["warmth".into()].into();
+    tomte_model::KindDef {
+        name: "kiln".into(),
+        help: "It burns clay.".into(),
+        key: "By name.".into(),
+        facets: vec![FacetDef { name: "main".into(), owner: true }].into(),
+        fields: vec![field].into(),
+        attributes: Vec::new().into(),
+        tables: Vec::new().into(),
+    }
+}
+
+#[tokio::test]
+async fn a_renamed_field_has_one_history() {
+    let hub = TestHub::new();
+    let nas = hub.enrol("nas").await;
+    for (sequence, field, value) in [(1, "warmth", 800.0), (2, "warmth", 900.0), (3, "heat_celsius", 1000.5)] {
+        let mut facet = Facet::owner("kiln", "big", "main");
+        facet.read(field, value);
+        hub.report(nas, "kiln", sequence, vec![facet]);
+        hub.forward(10_000);
+    }
+    hub.hub.describe(kiln());
+    for query in
+        ["series=nas/kiln:big/heat_celsius", "series=nas/kiln:big/warmth", "field=heat*", "field=warmth", "kind=kiln"]
+    {
+        let history = hub.get(&format!("/api/v1/history?{query}&from=-1h")).await;
+        let series = history["series"].as_array().unwrap();
+        assert_eq!(series.len(), 1, "{query}");
+        assert_eq!(series[0]["mean"], json!([800, 900, 1000.5]), "{query}");
+        assert_eq!((&series[0]["field"], &series[0]["unit"]), (&json!("heat_celsius"), &json!("celsius")));
+    }
+    let stepped = hub.get("/api/v1/history?kind=kiln&from=-1m&step=1m&fn=max").await;
+    assert_eq!(stepped["series"][0]["max"], json!([null, 1000.5]));
+}
+
+#[tokio::test]
+async fn rates_and_quantiles_are_worked_out() {
+    let hub = TestHub::new();
+    let hosts = [hub.enrol("a").await, hub.enrol("b").await, hub.enrol("c").await];
+    for sequence in 1..=13_u64 {
+        for (host, slope) in hosts.iter().zip([1.0, 2.0, 10.0]) {
+            let mut facet = Facet::owner("interface", "eth0", "main");
+            facet.read("drops_total", slope * 10.0 * sequence as f64);
+            hub.report(*host, "interface", sequence, vec![facet]);
+        }
+        hub.forward(10_000);
+    }
+    let range = format!("kind=interface&from={}&to={}&step=30s", START + 60_000, START + 120_000);
+    let ask = async |rest: &str| hub.get(&format!("/api/v1/history?{range}&{rest}")).await;
+    let rates = ask("fn=rate").await;
+    assert_eq!(rates["t"].as_array().unwrap().len(), 2);
+    let all: Vec<_> = rates["series"].as_array().unwrap().iter().map(|series| &series["rate"]).collect();
+    assert_eq!(all, [&json!([1.0, 1.0]), &json!([2.0, 2.0]), &json!([10.0, 10.0])]);
+    assert_eq!(ask("fn=rate&agg=sum").await["series"][0]["rate"], json!([13.0, 13.0]));
+    assert_eq!(ask("fn=rate&agg=quantile&q=0.5").await["series"][0]["rate"], json!([2.0, 2.0]));
+    let top = ask("fn=rate&agg=topk&k=1").await;
+    assert_eq!(top["series"][0]["host"], "c");
+    let huge = hub.local(Method::GET, "/api/v1/history?kind=interface&from=-5000d&step=1s", None).await;
+    assert_eq!(huge.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let problem = huge.problem();
+    assert_eq!(problem["type"], "urn:tomte:problem:too-many-points");
+    assert!(problem["detail"].as_str().unwrap().contains("500000"), "{problem}");
 }
