@@ -17,7 +17,7 @@ use crate::link::with_causes;
 use crate::run::SetLogLevel;
 use crate::settings::Pushed;
 use crate::state::StateDir;
-use crate::{doctor, enrol, once, run};
+use crate::{doctor, enrol, helper, once, run};
 
 /// Something has to be done before this works.
 const TROUBLE: u8 = 1;
@@ -77,6 +77,17 @@ enum Commands {
     },
     /// Say what works, what does not, and what to do about it
     Doctor(Settings),
+    /// Do, as root, the few things for the agent that only root may do
+    #[command(after_help = "tomte-agent-helper.socket starts it when the agent asks. By hand:\n  \
+                      tomte-agent helper --socket /run/tomte-helper.sock")]
+    Helper {
+        /// Listen here; without it, on the standard input, as systemd gives it
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+        /// Whom to answer besides root: the agent's user
+        #[arg(long, value_name = "USER", default_value = "tomte")]
+        user: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -154,6 +165,11 @@ fn dispatch(command: Commands) -> anyhow::Result<ExitCode> {
         Commands::Check { sample: true, .. } => print(SAMPLE),
         Commands::Check { settings, .. } => check(&settings.sources()),
         Commands::Enroll { url, code, file } => enroll(&url, &code, file.config),
+        Commands::Helper { socket, user } => {
+            // Its level stays as it is: there is nobody to change it.
+            let _ = start_log(LogLevel::default(), LogFormat::default());
+            helper::run(socket.as_deref(), &user).map(|()| ExitCode::SUCCESS)
+        }
         Commands::Doctor(settings) => {
             let sources = settings.sources();
             let findings = runtime()?.block_on(doctor::examine(&sources));
@@ -189,6 +205,10 @@ fn log(sources: &Sources) -> SetLogLevel {
     };
     let (level, format) =
         config.map_or((LogLevel::default(), LogFormat::default()), |config| (config.log_level, config.log_format));
+    start_log(level, format)
+}
+
+fn start_log(level: LogLevel, format: LogFormat) -> SetLogLevel {
     let (filter, handle) = reload::Layer::new(filter(level));
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
     let lines = match format {

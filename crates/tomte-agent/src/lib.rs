@@ -7,6 +7,8 @@
 //! this one host. Each of these is a state machine or a loop that can be run
 //! alone; [`run`] puts them together. Start there, or at [`cli`].
 //!
+//! What needs root is asked of another process, the [`helper`].
+//!
 //! Nothing here draws, stores history or speaks to other agents.
 
 pub mod cli;
@@ -14,6 +16,7 @@ pub mod config;
 pub mod connect;
 pub mod doctor;
 pub mod enrol;
+pub mod helper;
 pub mod http;
 pub mod link;
 pub mod look;

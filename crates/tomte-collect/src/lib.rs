@@ -26,6 +26,7 @@ mod mounts;
 mod os;
 mod pace;
 mod pressure;
+mod privileged;
 mod probe;
 mod process;
 mod reader;
@@ -45,6 +46,10 @@ use tomte_model::{Moment, Scope};
 pub use clock::{SystemClock, boot_id, clock_synchronised, hostname};
 pub use counter::{Counter, Width};
 pub use error::{Malformed, ReadError};
+pub use privileged::{
+    Answer, Frame, FrameError, HELPER_SOCKET, Refusal, Request, ask as ask_helper, execute, read_request, write_answer,
+    write_request,
+};
 pub use probe::{Probe, Probed, Prober};
 pub use reader::{FileReader, read_file, read_number, read_trimmed};
 pub use root::{Root, Space};

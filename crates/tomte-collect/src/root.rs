@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 
+use crate::privileged::{self, Answer, HELPER_SOCKET, Refusal, Request};
 use crate::tool::{RecordedTools, SystemTools, Tools};
 
 /// The root directory that all readers start from: `/` for this machine, a
@@ -26,6 +27,8 @@ pub struct Root {
     path: PathBuf,
     recorded: Option<Arc<HashMap<PathBuf, Space>>>,
     tools: Arc<dyn Tools>,
+    /// Where the helper listens; `None` where nobody is needed in between.
+    helper: Option<Arc<Path>>,
 }
 
 /// How large a file system is and how full, as `statvfs` tells.
@@ -69,7 +72,30 @@ impl Root {
         } else {
             Arc::new(RecordedTools::new(path.join("tools")))
         };
-        Self { path, recorded, tools }
+        let helper =
+            (path == Path::new("/") && !rustix::process::geteuid().is_root()).then(|| Path::new(HELPER_SOCKET).into());
+        Self { path, recorded, tools, helper }
+    }
+
+    /// The same host, whose helper listens there. Root itself needs none, nor
+    /// does a copied tree.
+    #[must_use]
+    pub fn with_helper(mut self, socket: &Path) -> Self {
+        if let Some(helper) = &mut self.helper {
+            *helper = socket.into();
+        }
+        self
+    }
+
+    /// Asks for what only root may have.
+    ///
+    /// # Errors
+    /// When the helper does not listen, or the request cannot be run.
+    pub fn ask(&self, request: &Request) -> Result<Answer, Refusal> {
+        match &self.helper {
+            Some(socket) => privileged::ask(socket, request),
+            None => privileged::execute(self, request),
+        }
     }
 
     /// The same host, whose tools are these.

@@ -33,6 +33,9 @@ pub trait Tools: fmt::Debug + Send + Sync {
     /// When it could not be started or did not end by itself. One that ends with
     /// an exit status other than zero has run.
     fn run(&self, call: &ToolCall) -> Result<Ran, ToolError>;
+
+    /// Whether the host has a program of that name.
+    fn has(&self, program: &str) -> bool;
 }
 
 /// A program, its arguments, and what it may cost.

@@ -36,6 +36,11 @@ impl Tools for RecordedTools {
         let status = beside("status").and_then(|text| text.trim().parse().ok()).unwrap_or(0);
         Ok(Ran { status: Some(status), stdout, stderr: beside("stderr").unwrap_or_default() })
     }
+
+    fn has(&self, program: &str) -> bool {
+        let names = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        names.filter_map(|file| file.file_name().into_string().ok()).any(|name| name.split(' ').next() == Some(program))
+    }
 }
 
 #[cfg(test)]
@@ -52,6 +57,7 @@ mod tests {
         let call = ToolCall::new("smartctl").args(["-a", "/dev/sda"]);
         let ran = tools.run(&call).unwrap();
         assert_eq!((ran.status, ran.text().as_ref(), ran.stderr.as_str()), (Some(4), "{}", ""));
+        assert!(tools.has("smartctl") && !tools.has("zpool"));
         assert!(matches!(tools.run(&call.clone().most(1)), Err(ToolError::TooMuch { .. })));
         assert!(matches!(tools.run(&call.arg("x")), Err(ToolError::Missing { program }) if program == "smartctl"));
     }

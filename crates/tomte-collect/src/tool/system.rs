@@ -81,6 +81,10 @@ impl Tools for SystemTools {
             }
         }
     }
+
+    fn has(&self, program: &str) -> bool {
+        find(&ToolCall::new(program)).is_ok()
+    }
 }
 
 impl SystemTools {
