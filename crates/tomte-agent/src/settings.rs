@@ -25,6 +25,9 @@ pub const ALLOWED: &[&str] = &[
     "interface.each_virtual",
     "interface.quiet_below_bytes_per_second",
     "process.top",
+    "service.names",
+    "service.timers",
+    "container.names",
     "thresholds",
     "roles",
 ];
@@ -46,7 +49,16 @@ pub fn allowed(key: &str) -> bool {
 }
 
 /// The filters among what is allowed.
-const FILTERS: &[&str] = &["tmpfs.mounts", "filesystem.mounts", "filesystem.types", "disk.devices", "interface.names"];
+const FILTERS: &[&str] = &[
+    "tmpfs.mounts",
+    "filesystem.mounts",
+    "filesystem.types",
+    "disk.devices",
+    "interface.names",
+    "service.names",
+    "service.timers",
+    "container.names",
+];
 
 /// What the hub has set, as it is kept over a restart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,6 +175,12 @@ mod tests {
             "interface.names.include",
             "interface.quiet_below_bytes_per_second",
             "process.top",
+            "service.names.exclude",
+            "service.names.include",
+            "service.timers.exclude",
+            "service.timers.include",
+            "container.names.exclude",
+            "container.names.include",
             "roles",
             "thresholds",
             "tmpfs.mounts.exclude",

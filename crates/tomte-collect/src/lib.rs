@@ -10,13 +10,17 @@
 //! a collector, write a module with a `make` function and add its line there.
 
 mod accounts;
+mod cgroup;
 mod clock;
+mod container;
 mod counter;
 mod cpu;
+mod dbus;
 mod disk;
 mod error;
 mod filesystem;
 mod frequency;
+mod guest;
 mod host;
 mod interface;
 mod list;
@@ -30,11 +34,15 @@ mod privileged;
 mod probe;
 mod process;
 mod reader;
+mod recent;
 mod root;
 mod sensor;
+mod service_disk;
 mod settings;
+mod systemd;
 mod tmpfs;
 mod tool;
+mod tree_size;
 mod users;
 mod virtualisation;
 mod zram;
@@ -44,7 +52,9 @@ use std::time::Duration;
 use tomte_model::{Moment, Scope};
 
 pub use clock::{SystemClock, boot_id, clock_synchronised, hostname};
+pub use container::{Ask, BadContainerId, ContainerId, fuzz_engine_answer};
 pub use counter::{Counter, Width};
+pub use dbus::fuzz_message as fuzz_bus_message;
 pub use error::{Malformed, ReadError};
 pub use privileged::{
     Answer, Frame, FrameError, HELPER_SOCKET, Refusal, Request, ask as ask_helper, execute, read_request, write_answer,
@@ -54,8 +64,8 @@ pub use probe::{Probe, Probed, Prober};
 pub use reader::{FileReader, read_file, read_number, read_trimmed};
 pub use root::{Root, Space};
 pub use settings::{
-    BadGlob, CpuSettings, DiskSettings, FilesystemSettings, Filter, InterfaceSettings, ProcessSettings, Settings,
-    TmpfsSettings,
+    BadGlob, ContainerSettings, CpuSettings, DiskSettings, FilesystemSettings, Filter, InterfaceSettings,
+    ProcessSettings, ServiceSettings, Settings, TmpfsSettings,
 };
 pub use tool::{Ran, RecordedTools, SystemTools, ToolCall, ToolError, Tools};
 
@@ -249,5 +259,50 @@ pub static COLLECTORS: &[CollectorDef] = &[
         help: "Processes by state and the greediest of them, from /proc.",
         scopes: &["process"],
         make: process::make,
+    },
+    CollectorDef {
+        name: "systemd",
+        tier: Tier::Fast,
+        interval: None,
+        deadline: QUICK,
+        help: "Services and timers, from systemd over the system bus; what services use, from their control groups.",
+        scopes: systemd::SCOPES,
+        make: systemd::make,
+    },
+    CollectorDef {
+        name: "service_disk",
+        tier: Tier::Slow,
+        interval: None,
+        deadline: Duration::from_secs(600),
+        help: "What services keep on disk, by walking their directories, slowly and without waking a disk.",
+        scopes: service_disk::SCOPES,
+        make: service_disk::make,
+    },
+    CollectorDef {
+        name: "container",
+        tier: Tier::Fast,
+        interval: None,
+        deadline: Duration::from_secs(10),
+        help: "Containers, from the sockets of Docker and Podman; what they use, from their control groups.",
+        scopes: container::SCOPES,
+        make: container::make,
+    },
+    CollectorDef {
+        name: "container_disk",
+        tier: Tier::Slow,
+        interval: None,
+        deadline: Duration::from_secs(300),
+        help: "What images, volumes, containers and build caches take on disk, from Docker and Podman.",
+        scopes: container::DISK_SCOPES,
+        make: container::make_disk,
+    },
+    CollectorDef {
+        name: "guest",
+        tier: Tier::Fast,
+        interval: None,
+        deadline: QUICK,
+        help: "Virtual machines and system containers of LXC, libvirt, systemd-nspawn and Proxmox, from their control groups.",
+        scopes: &["guest"],
+        make: guest::make,
     },
 ];

@@ -124,6 +124,15 @@ impl Root {
         self.path.join(host_path.strip_prefix("/").unwrap_or(host_path))
     }
 
+    /// The path as the host itself calls it: what [`Self::path`] was given.
+    #[must_use]
+    pub fn host_path<'a>(&self, path: &'a Path) -> std::borrow::Cow<'a, Path> {
+        match path.strip_prefix(&self.path) {
+            Ok(below) => Path::new("/").join(below).into(),
+            Err(_) => path.into(),
+        }
+    }
+
     /// A path below /proc.
     #[must_use]
     pub fn proc(&self, below: &str) -> PathBuf {

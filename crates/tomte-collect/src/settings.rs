@@ -1,6 +1,9 @@
 //! What a person may set about the collectors. The agent's configuration
 //! embeds these types; every key has a default, and unknown keys are errors.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +23,10 @@ pub struct Settings {
     pub interface: InterfaceSettings,
     /// `[process]`
     pub process: ProcessSettings,
+    /// `[service]`
+    pub service: ServiceSettings,
+    /// `[container]`
+    pub container: ContainerSettings,
 }
 
 /// Settings of the collectors `cpu` and `cpu_frequency`.
@@ -120,6 +127,39 @@ impl Default for ProcessSettings {
     }
 }
 
+/// Settings of the collectors `systemd` and `service_disk`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceSettings {
+    /// Which services, by name, with or without `.service`. What is named in
+    /// `include` is always shown; a plain name also when systemd does not know
+    /// it.
+    pub names: Filter,
+    /// Which timers, by name without `.timer`.
+    pub timers: Filter,
+    /// Directories that belong to a service and that systemd does not know as
+    /// its own, by the service's name.
+    pub data: BTreeMap<String, Vec<PathBuf>>,
+}
+
+/// Settings of the collectors `container` and `container_disk`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ContainerSettings {
+    /// Which containers, by the name they are shown by or their own.
+    pub names: Filter,
+    /// The engines' sockets. That of a Podman that the agent's own user runs
+    /// is found without being named.
+    pub sockets: Vec<PathBuf>,
+}
+
+impl Default for ContainerSettings {
+    fn default() -> Self {
+        let sockets = ["/run/docker.sock", "/run/podman/podman.sock"];
+        Self { names: Filter::default(), sockets: sockets.map(PathBuf::from).to_vec() }
+    }
+}
+
 /// Which names count: those that an `include` glob matches (all, where there
 /// is none) and no `exclude` glob does. `*` also crosses `/`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -166,6 +206,11 @@ impl Filter {
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         (self.include.is_empty() || self.include.is_match(name)) && !self.exclude.is_match(name)
+    }
+
+    /// The names among the `include` globs that are no patterns.
+    pub fn literals(&self) -> impl Iterator<Item = &str> {
+        self.text.include.iter().map(String::as_str).filter(|name| !name.contains(['*', '?', '[', '{', '\\']))
     }
 
     /// Whether an `include` glob names it, so that it was asked for by a person.

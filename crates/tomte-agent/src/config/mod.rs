@@ -372,6 +372,8 @@ impl Layers {
                 disk: file.disk,
                 interface: file.interface,
                 process: file.process,
+                service: file.service,
+                container: file.container,
             },
             thresholds: rules,
             outbox: OutboxConfig {

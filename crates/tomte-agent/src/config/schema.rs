@@ -13,7 +13,8 @@ use std::time::Duration;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tomte_collect::{
-    COLLECTORS, CpuSettings, DiskSettings, FilesystemSettings, InterfaceSettings, ProcessSettings, Tier, TmpfsSettings,
+    COLLECTORS, ContainerSettings, CpuSettings, DiskSettings, FilesystemSettings, InterfaceSettings, ProcessSettings,
+    ServiceSettings, Tier, TmpfsSettings,
 };
 use tomte_model::{Direction, HostName};
 
@@ -49,6 +50,10 @@ pub struct FileConfig {
     pub interface: InterfaceSettings,
     /// Settings of the collector `process`.
     pub process: ProcessSettings,
+    /// Settings of the collectors `systemd` and `service_disk`.
+    pub service: ServiceSettings,
+    /// Settings of the collectors `container` and `container_disk`.
+    pub container: ContainerSettings,
     /// When readings are problems, where that differs from the catalogue.
     pub thresholds: Vec<ThresholdEntry>,
     /// What is kept while the hub is away.

@@ -155,6 +155,7 @@ impl SimulatedHost {
             ("systemd", self.systemd(now)),
             ("service_disk", self.service_disk()),
             ("container", self.containers(now)),
+            ("container_disk", self.container_disk()),
             ("proxmox", self.proxmox(now)),
             ("proxmox_backup", self.guest_backups(now)),
             ("backup", self.backups(now)),

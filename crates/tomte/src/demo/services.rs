@@ -251,16 +251,25 @@ impl SimulatedHost {
         engine.read("running", containers.len() as f64 - stopped);
         engine.read("paused", 0.0);
         engine.read("stopped", stopped);
+        containers.push(engine);
+        vec![Scope::complete("container:docker", containers)]
+    }
+
+    /// What the slow tier adds to Docker, where the role has it.
+    pub(super) fn container_disk(&self) -> Vec<Scope> {
+        if matches!(self.role, Role::Hypervisor | Role::Router) && self.story != Story::Failing {
+            return Vec::new();
+        }
         let mut disk = Facet::extra("container_engine", "docker", "disk");
-        disk.read("images_bytes", plan.len() as f64 * 0.8e9);
+        disk.read("images_bytes", 4.0 * 0.8e9);
         disk.read("images_unused_bytes", 2.3e9);
-        disk.read("images", plan.len() as f64 + 4.0);
+        disk.read("images", 4.0 + 4.0);
         disk.read("containers_bytes", 42.0 * MIB);
         disk.read("volumes_bytes", 5.1e9);
         disk.read("volumes_unused_bytes", 0.4e9);
-        disk.read("volumes", plan.len() as f64);
+        disk.read("volumes", 4.0);
         disk.read("build_cache_bytes", 1.1e9);
-        vec![Scope::complete("container:docker", containers), Scope::complete("container_engine", vec![engine, disk])]
+        vec![Scope::complete("container_disk:docker", vec![disk])]
     }
 
     /// What the host must be able to reach. The failing host does not reach
