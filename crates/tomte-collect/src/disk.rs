@@ -16,6 +16,7 @@ use self::identity::Identity;
 use crate::Collector;
 use crate::counter::{Counter, Width};
 use crate::error::Malformed;
+use crate::list;
 use crate::pace::Pace;
 use crate::reader::FileReader;
 use crate::root::Root;
@@ -52,6 +53,30 @@ struct Disks {
     pace: Pace,
     /// Counts the readings, to find what has gone.
     round: u64,
+}
+
+/// A disk of this host, for others who look at disks.
+pub(crate) struct Disk {
+    /// What it is called here and everywhere.
+    pub(crate) name: String,
+    /// The devices that lead to it: `sda`.
+    pub(crate) paths: Vec<String>,
+    pub(crate) rotational: bool,
+}
+
+/// All disks that are there now.
+pub(crate) fn all(root: &Root, wanted: &Filter) -> Vec<Disk> {
+    let devices = list::names(&root.sys("block")).unwrap_or_default();
+    let known: Vec<(String, Identity)> = devices
+        .into_iter()
+        .map(|name| name.replace('!', "/"))
+        .filter_map(|name| identity::of(root, wanted, &name).map(|identity| (name, identity)))
+        .collect();
+    let turns = |paths: &[String]| known.iter().any(|(name, identity)| paths.contains(name) && identity.rotational);
+    identity::units(known.iter().map(|(name, identity)| (name.as_str(), identity)).collect())
+        .into_iter()
+        .map(|(name, paths)| Disk { rotational: turns(&paths), name, paths })
+        .collect()
 }
 
 /// One line of the kernel's list.

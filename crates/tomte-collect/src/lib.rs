@@ -33,12 +33,15 @@ mod pressure;
 mod privileged;
 mod probe;
 mod process;
+#[cfg(test)]
+mod published;
 mod reader;
 mod recent;
 mod root;
 mod sensor;
 mod service_disk;
 mod settings;
+mod smart;
 mod systemd;
 mod tmpfs;
 mod tool;
@@ -64,8 +67,8 @@ pub use probe::{Probe, Probed, Prober};
 pub use reader::{FileReader, read_file, read_number, read_trimmed};
 pub use root::{Root, Space};
 pub use settings::{
-    BadGlob, ContainerSettings, CpuSettings, DiskSettings, FilesystemSettings, Filter, InterfaceSettings,
-    ProcessSettings, ServiceSettings, Settings, TmpfsSettings,
+    BadGlob, ContainerSettings, CpuSettings, DiskSettings, FilesystemSettings, Filter, HelperSettings,
+    InterfaceSettings, ProcessSettings, ServiceSettings, Settings, SmartSettings, TmpfsSettings, ZfsSettings,
 };
 pub use tool::{Ran, RecordedTools, SystemTools, ToolCall, ToolError, Tools};
 
@@ -232,6 +235,15 @@ pub static COLLECTORS: &[CollectorDef] = &[
         help: "What disks move and how busy they are, from /proc/diskstats; their names from /sys/block.",
         scopes: &["disk"],
         make: disk::make,
+    },
+    CollectorDef {
+        name: "smart",
+        tier: Tier::Slow,
+        interval: None,
+        deadline: Duration::from_secs(300),
+        help: "What disks say of their health, wear and temperature, by smartctl, one after the other; a sleeping disk is left asleep.",
+        scopes: &["smart"],
+        make: smart::make,
     },
     CollectorDef {
         name: "interface",

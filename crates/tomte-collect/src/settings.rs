@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 
+use crate::privileged::HELPER_SOCKET;
+
 /// Settings of all collectors, one section each.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -27,6 +29,12 @@ pub struct Settings {
     pub service: ServiceSettings,
     /// `[container]`
     pub container: ContainerSettings,
+    /// `[smart]`
+    pub smart: SmartSettings,
+    /// `[zfs]`
+    pub zfs: ZfsSettings,
+    /// `[helper]`
+    pub helper: HelperSettings,
 }
 
 /// Settings of the collectors `cpu` and `cpu_frequency`.
@@ -157,6 +165,46 @@ impl Default for ContainerSettings {
     fn default() -> Self {
         let sockets = ["/run/docker.sock", "/run/podman/podman.sock"];
         Self { names: Filter::default(), sockets: sockets.map(PathBuf::from).to_vec() }
+    }
+}
+
+/// Settings of the collector `smart`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SmartSettings {
+    /// Which disks are asked, by the kernel's names.
+    pub devices: Filter,
+}
+
+/// Settings of the collector `zfs`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ZfsSettings {
+    /// Which pools.
+    pub pools: Filter,
+    /// Which datasets, by their full names.
+    pub datasets: Filter,
+    /// Whether snapshots are counted.
+    pub snapshots: bool,
+}
+
+impl Default for ZfsSettings {
+    fn default() -> Self {
+        Self { pools: Filter::default(), datasets: Filter::default(), snapshots: true }
+    }
+}
+
+/// Where the helper is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HelperSettings {
+    /// The socket it listens on.
+    pub socket: PathBuf,
+}
+
+impl Default for HelperSettings {
+    fn default() -> Self {
+        Self { socket: HELPER_SOCKET.into() }
     }
 }
 

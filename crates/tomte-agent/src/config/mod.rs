@@ -374,6 +374,9 @@ impl Layers {
                 process: file.process,
                 service: file.service,
                 container: file.container,
+                smart: file.smart,
+                zfs: file.zfs,
+                helper: file.helper,
             },
             thresholds: rules,
             outbox: OutboxConfig {

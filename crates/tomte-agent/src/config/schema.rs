@@ -13,8 +13,8 @@ use std::time::Duration;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tomte_collect::{
-    COLLECTORS, ContainerSettings, CpuSettings, DiskSettings, FilesystemSettings, InterfaceSettings, ProcessSettings,
-    ServiceSettings, Tier, TmpfsSettings,
+    COLLECTORS, ContainerSettings, CpuSettings, DiskSettings, FilesystemSettings, HelperSettings, InterfaceSettings,
+    ProcessSettings, ServiceSettings, SmartSettings, Tier, TmpfsSettings, ZfsSettings,
 };
 use tomte_model::{Direction, HostName};
 
@@ -54,6 +54,12 @@ pub struct FileConfig {
     pub service: ServiceSettings,
     /// Settings of the collectors `container` and `container_disk`.
     pub container: ContainerSettings,
+    /// Settings of the collector `smart`.
+    pub smart: SmartSettings,
+    /// Settings of the collector `zfs`.
+    pub zfs: ZfsSettings,
+    /// Where the helper is asked for what only root may have.
+    pub helper: HelperSettings,
     /// When readings are problems, where that differs from the catalogue.
     pub thresholds: Vec<ThresholdEntry>,
     /// What is kept while the hub is away.
