@@ -23,6 +23,7 @@ pub mod live;
 pub mod page;
 pub mod problem;
 pub mod resource;
+pub mod store;
 pub mod time;
 
 #[cfg(feature = "client")]

@@ -39,6 +39,7 @@ mod watch;
 pub use access::{Actor, Admin, Caller, Operator, Peer, Viewer};
 pub use error::{HubError, StartError};
 pub use hub::Hub;
+pub use open::restore;
 pub use run::RunningHub;
 pub use serve::SOCKET;
 pub use watch::Watch;

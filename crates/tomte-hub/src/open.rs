@@ -6,12 +6,12 @@
 //! nothing, so it does not matter where exactly the two meet.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tomte_model::{Catalogue, Clock, EventKind, Latest, Severity};
 use tomte_store::state::NewEvent;
-use tomte_store::{Options, Retention, SetAside, Store, StoreError};
+use tomte_store::{Options, SetAside, Store, StoreError};
 
 use crate::config::{HubConfig, Resolved};
 use crate::events::Occurrence;
@@ -88,10 +88,20 @@ impl Hub {
     }
 }
 
+/// Puts a backup in the place of a hub's databases, while no hub uses them: it
+/// is checked whole first, and what is there is renamed. Returns the new names.
+///
+/// # Errors
+/// When the backup is damaged, foreign or too new, or the folder is in use.
+pub fn restore(backup: &Path, data: &Path) -> Result<Vec<PathBuf>, StartError> {
+    Ok(Store::restore(backup, data)?)
+}
+
 pub(crate) fn store_options(config: &HubConfig) -> Options {
     Options {
         series_per_host: config.limits.series_per_host,
-        retention: Retention { raw: config.history.retention.0.max(Duration::from_secs(3600)), ..Retention::default() },
+        retention: config.history.retention(),
+        secure_delete: config.history.secure_delete,
         set_damaged_history_aside: true,
         ..Options::default()
     }

@@ -53,6 +53,7 @@ Look:
   catalogue    Every kind and field, with unit and meaning
 
 Keep:
+  store        How much is kept, and its care: check, compact, backup, restore
   export       Write history to a file
   user         Accounts of people
   token        Tokens for programs
@@ -191,6 +192,11 @@ pub(crate) enum Command {
     Catalogue {
         /// Only this kind
         kind: Option<String>,
+    },
+    /// How much is kept, and its care: check, compact, backup, restore
+    Store {
+        #[command(subcommand)]
+        command: StoreCommand,
     },
     /// Write history to a file
     #[command(after_help = "Examples:\n  \
@@ -547,6 +553,40 @@ pub(crate) enum ChangeCommand {
         /// The newest so many
         #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// How much there is: bytes, series, readings, what a reading costs
+    #[command(after_help = "Examples:\n  tomte store stats\n  tomte store stats --json")]
+    Stats,
+    /// Read all of the history and compare checksums; what is damaged is set aside, the rest kept
+    #[command(after_help = "Example:\n  tomte store check --data /var/lib/tomte\n\n\
+        Ends with 1 when something is wrong.")]
+    Check,
+    /// Put everything in its final place and give free space back to the file system
+    Compact,
+    /// Copy the databases into a folder, also while the hub runs
+    #[command(after_help = "Example:\n  tomte store backup /mnt/backup/tomte-$(date +%F) --data /var/lib/tomte\n\n\
+        The folder is on the hub's machine and must hold no backup yet. It holds every secret that the\n\
+        hub has but for its identity key, so keep it as safe as the hub's own folder.")]
+    Backup {
+        /// The folder to make
+        #[arg(value_hint = ValueHint::DirPath)]
+        folder: PathBuf,
+    },
+    /// Put a backup in the place of the databases, while no hub runs
+    #[command(after_help = "Example:\n  systemctl stop tomte-hub\n  \
+        tomte store restore /mnt/backup/tomte-2026-01-01 --data /var/lib/tomte --replace\n\n\
+        The backup is checked whole first. What it replaces is renamed, not deleted.")]
+    Restore {
+        /// The folder that a backup was made in
+        #[arg(value_hint = ValueHint::DirPath)]
+        folder: PathBuf,
+        /// Take the place of the databases that are there
+        #[arg(long)]
+        replace: bool,
     },
 }
 

@@ -47,6 +47,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Completions { shell, program } => commands::manual::completions(shell, program),
         Command::Man { out } => commands::manual::man(out.as_deref()),
         Command::Catalogue { kind } if !global.names_hub() => commands::catalogue::run(kind.as_deref(), None, output),
+        Command::Store { command: cli::StoreCommand::Restore { folder, replace } } => {
+            commands::store::restore(&folder, global.data.as_deref(), replace, output)
+        }
         asking => block_on(async move {
             let hub = connect::open(&global, asking.folder()).await?;
             hub.with(async |client| ask(asking, client, output).await).await
@@ -61,6 +64,7 @@ async fn ask(command: Command, client: &Client, output: Output) -> anyhow::Resul
         Command::Resource { command } => commands::resource::run(command, client, output).await,
         Command::Change { command } => commands::change::run(command, client, output).await,
         Command::Event { command } => commands::event::run(command, client, output).await,
+        Command::Store { command } => commands::store::run(command, client, output).await,
         Command::User { command } => commands::user::run(command, client, output).await,
         Command::Token { command } => commands::token::run(command, client, output).await,
         Command::Query(args) => commands::query::run(args, client, output).await,

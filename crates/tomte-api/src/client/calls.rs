@@ -19,6 +19,7 @@ use crate::host::{
 use crate::hub::{Config, Health, HubInfo};
 use crate::page::{DEFAULT_LIMIT, Page};
 use crate::resource::{LatestRow, Resource};
+use crate::store::{BackUp, BackedUp, Checked, Compacted, Progress, StoreInfo};
 
 type Answer<T> = Result<T, ClientError>;
 
@@ -98,6 +99,39 @@ impl Client {
     /// See [`ClientError`].
     pub async fn hub(&self) -> Answer<HubInfo> {
         self.get("/api/v1/hub", &[]).await
+    }
+
+    /// How much the hub's databases hold.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn store(&self) -> Answer<StoreInfo> {
+        self.get("/api/v1/store", &[]).await
+    }
+
+    /// Checks the history: reads all of it, and sets aside what is damaged.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn check_store(&self, progress: impl FnMut(Progress)) -> Answer<Checked> {
+        self.follow("/api/v1/store/check", None::<&()>, progress).await
+    }
+
+    /// Puts everything in its final place and gives free space back.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn compact_store(&self, progress: impl FnMut(Progress)) -> Answer<Compacted> {
+        self.follow("/api/v1/store/compact", None::<&()>, progress).await
+    }
+
+    /// Copies both databases into a folder on the hub's machine.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn back_up_store(&self, folder: &str, progress: impl FnMut(Progress)) -> Answer<BackedUp> {
+        let body = BackUp { folder: folder.to_owned() };
+        self.follow("/api/v1/store/backup", Some(&body), progress).await
     }
 
     /// The hub's configuration in force.

@@ -76,6 +76,12 @@ pub enum ClientError {
         #[source]
         source: Box<tokio_tungstenite::tungstenite::Error>,
     },
+    /// The hub went away in the middle of long work.
+    #[error("{endpoint} went away before the work was done")]
+    Unfinished {
+        /// Where.
+        endpoint: String,
+    },
     /// No answer in time.
     #[error("no answer from {endpoint} in time")]
     Timeout {

@@ -32,10 +32,14 @@ pub use live::LiveStream;
 pub use tls::Trust;
 pub use url::{Endpoint, path_segment};
 
+use crate::store::{Progress, Step};
 use connection::Connection;
 
 /// How long a request may take as a whole.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a hub at long work may say nothing.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How large an answer may be. The hub bounds its answers well below this.
 const ANSWER_LIMIT: usize = 256 * 1024 * 1024;
@@ -153,6 +157,53 @@ impl Client {
         let answer = tokio::time::timeout(REQUEST_TIMEOUT, self.exchange(method, target, body)).await;
         let (status, body) = answer.map_err(|_| ClientError::Timeout { endpoint: self.endpoint.to_string() })??;
         if status.is_success() { Ok(body) } else { Err(self.refused(status, &body)) }
+    }
+
+    /// Has long work done: POST, and an answer of lines that say how far it
+    /// has come. It may take as long as it takes, as long as lines come.
+    async fn follow<T: DeserializeOwned>(
+        &self,
+        target: &str,
+        body: Option<&impl Serialize>,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<T, ClientError> {
+        let body = match body {
+            Some(body) => serde_json::to_vec(body).map(Bytes::from).map_err(ClientError::Question)?,
+            None => Bytes::new(),
+        };
+        let late = |_| ClientError::Timeout { endpoint: self.endpoint.to_string() };
+        let mut fresh = self.connect().await?;
+        let request = self.request(&Method::POST, target, body)?;
+        let answer = tokio::time::timeout(REQUEST_TIMEOUT, fresh.send(request)).await.map_err(late)?;
+        let response = answer.map_err(|error| self.broken(error))?;
+        let status = response.status();
+        if !status.is_success() {
+            let (_, body) = self.finish(fresh, response).await?;
+            return Err(self.refused(status, &body));
+        }
+        let mut body = response.into_body();
+        let mut waiting: Vec<u8> = Vec::new();
+        loop {
+            let frame = tokio::time::timeout(SILENCE_TIMEOUT, body.frame()).await.map_err(late)?;
+            let Some(frame) = frame else {
+                return Err(ClientError::Unfinished { endpoint: self.endpoint.to_string() });
+            };
+            let frame = frame.map_err(|error| self.broken(error))?;
+            waiting.extend_from_slice(frame.data_ref().map(Bytes::as_ref).unwrap_or_default());
+            if waiting.len() > ANSWER_LIMIT {
+                return Err(ClientError::TooLarge { limit: ANSWER_LIMIT });
+            }
+            while let Some(end) = waiting.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = waiting.drain(..=end).collect();
+                let step = serde_json::from_slice(&line)
+                    .map_err(|source| ClientError::Answer { endpoint: self.endpoint.to_string(), source })?;
+                match step {
+                    Step::Progress(so_far) => progress(so_far),
+                    Step::Done(done) => return Ok(done),
+                    Step::Failed(problem) => return Err(ClientError::Refused(Box::new(problem))),
+                }
+            }
+        }
     }
 
     async fn exchange(&self, method: Method, target: &str, body: Bytes) -> Result<(StatusCode, Bytes), ClientError> {

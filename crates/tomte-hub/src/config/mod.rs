@@ -12,9 +12,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tomte_store::{Retention, RetentionRule};
 
 pub use layers::{ConfigError, EffectiveSetting, Flag, Origin, Resolved, Surroundings, resolve};
-pub use value::{BadNetwork, BadSpan, Network, Span};
+pub use value::{BadNetwork, BadSize, BadSpan, Network, Size, Span};
 
 /// The file with every setting at its default, and what each means.
 pub const SAMPLE: &str = include_str!("../../hub.toml");
@@ -28,7 +29,12 @@ pub const KEYS: &[&str] = &[
     "trusted_proxies",
     "tls_cert",
     "tls_key",
-    "history.retention",
+    "history.raw",
+    "history.five_minutes",
+    "history.hourly",
+    "history.keep",
+    "history.max_size",
+    "history.secure_delete",
     "history.events",
     "limits.hosts",
     "limits.series_per_host",
@@ -86,10 +92,45 @@ pub struct HubConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HistoryConfig {
-    /// Readings.
-    pub retention: Span,
+    /// Every reading.
+    pub raw: Span,
+    /// What five minutes came to.
+    pub five_minutes: Span,
+    /// What an hour came to, and changes of state.
+    pub hourly: Span,
+    /// What is kept longer or shorter; the first that fits counts.
+    pub keep: Vec<KeepConfig>,
+    /// How large the history may be; zero: as large as it gets.
+    pub max_size: Size,
+    /// Whether what is deleted is overwritten.
+    pub secure_delete: bool,
     /// Events.
     pub events: Span,
+}
+
+/// How long some readings are kept. What is not said is as for the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeepConfig {
+    /// Which kinds; `*` stands for anything.
+    #[serde(default = "anything")]
+    pub kind: String,
+    /// Which fields; `*` stands for anything.
+    #[serde(default = "anything")]
+    pub field: String,
+    /// Every reading; zero: no history at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<Span>,
+    /// What five minutes came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub five_minutes: Option<Span>,
+    /// What an hour came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hourly: Option<Span>,
+}
+
+fn anything() -> String {
+    "*".to_owned()
 }
 
 /// How much there may be.
@@ -141,7 +182,15 @@ impl Default for HubConfig {
 
 impl Default for HistoryConfig {
     fn default() -> Self {
-        Self { retention: Span::hours(48), events: Span::hours(365 * 24) }
+        Self {
+            raw: Span::hours(48),
+            five_minutes: Span::hours(90 * 24),
+            hourly: Span::hours(5 * 365 * 24),
+            keep: Vec::new(),
+            max_size: Size(0),
+            secure_delete: false,
+            events: Span::hours(365 * 24),
+        }
     }
 }
 
@@ -190,11 +239,7 @@ impl HubConfig {
         if !(presence.heartbeat < presence.late && presence.late < presence.offline) {
             return Err(("presence.late", "heartbeat, late and offline must grow in this order".to_owned()));
         }
-        for (key, span) in [("history.retention", self.history.retention), ("history.events", self.history.events)] {
-            if span < Span::hours(1) {
-                return Err((key, "less than an hour is no history".to_owned()));
-            }
-        }
+        self.history.check()?;
         for (key, number) in [
             ("limits.hosts", self.limits.hosts),
             ("limits.series_per_host", self.limits.series_per_host),
@@ -223,6 +268,55 @@ impl HubConfig {
         }
     }
 }
+
+impl HistoryConfig {
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        for (key, span) in [("history.raw", self.raw), ("history.events", self.events)] {
+            if span < Span::hours(1) {
+                return Err((key, "less than an hour is no history".to_owned()));
+            }
+        }
+        let grow = "raw, five_minutes and hourly must not shrink in this order: what is coarser is kept longer";
+        if self.five_minutes < self.raw || self.hourly < self.five_minutes {
+            return Err(("history.five_minutes", grow.to_owned()));
+        }
+        if self.max_size.0 > 0 && self.max_size < LEAST_HISTORY {
+            return Err(("history.max_size", format!("less than {LEAST_HISTORY} holds no history")));
+        }
+        for rule in &self.keep {
+            let wrong =
+                |why: &str| Err(("history.keep", format!("kind = {:?}, field = {:?}: {why}", rule.kind, rule.field)));
+            if rule.kind.is_empty() || rule.field.is_empty() {
+                return wrong("a pattern is empty; * stands for anything");
+            }
+            if rule.raw.is_none() && rule.five_minutes.is_none() && rule.hourly.is_none() {
+                return wrong("it says nothing: set raw, five_minutes or hourly");
+            }
+        }
+        Ok(())
+    }
+
+    /// What the store is told to keep.
+    pub(crate) fn retention(&self) -> Retention {
+        let rule = |rule: &KeepConfig| RetentionRule {
+            kind: rule.kind.clone(),
+            field: rule.field.clone(),
+            raw: rule.raw.unwrap_or(self.raw).0,
+            five_minutes: rule.five_minutes.unwrap_or(self.five_minutes).0,
+            hour: rule.hourly.unwrap_or(self.hourly).0,
+        };
+        Retention {
+            raw: self.raw.0,
+            five_minutes: self.five_minutes.0,
+            hour: self.hourly.0,
+            rules: self.keep.iter().map(rule).collect(),
+            max_bytes: (self.max_size.0 > 0).then_some(self.max_size.0),
+        }
+    }
+}
+
+/// A history that is smaller holds the recent hours at most.
+const LEAST_HISTORY: Size = Size(16 << 20);
 
 /// A hub's address is `http(s)://name[:port]`, optionally with a path.
 fn check_url(url: &str) -> Result<(), String> {
@@ -273,7 +367,7 @@ mod tests {
             tls_key: "/k".into(),
             ..HubConfig::default()
         };
-        new.history.retention = Span::hours(5);
+        new.history.raw = Span::hours(5);
         new.limits.hosts = 1;
         new.limits.connections = 1;
         new.presence.grace = Span::hours(1);
@@ -310,7 +404,12 @@ mod tests {
         assert_eq!(refused("public_url = 'https://me@hub.lan'"), Some("public_url"));
         assert_eq!(refused("public_url = 'https://hub.lan:8420/tomte'"), None);
         assert_eq!(refused("presence.late = '10s'"), Some("presence.late"));
-        assert_eq!(refused("history.retention = '1m'"), Some("history.retention"));
+        assert_eq!(refused("history.raw = '1m'"), Some("history.raw"));
+        assert_eq!(refused("history.five_minutes = '1h'"), Some("history.five_minutes"));
+        assert_eq!(refused("history.max_size = '1MiB'"), Some("history.max_size"));
+        assert_eq!(refused("[[history.keep]]\nkind = 'disk'"), Some("history.keep"));
+        assert_eq!(refused("[[history.keep]]\nkind = ''\nraw = '0s'"), Some("history.keep"));
+        assert_eq!(refused("[[history.keep]]\nkind = 'disk'\nraw = '30d'"), None);
         assert_eq!(refused("limits.hosts = 0"), Some("limits.hosts"));
     }
 }

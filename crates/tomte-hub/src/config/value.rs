@@ -68,6 +68,75 @@ impl From<Span> for String {
     }
 }
 
+/// A number of bytes, written `500MB`, `20GiB`, or as a bare number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "SizeText", into = "String")]
+pub struct Size(pub u64);
+
+/// A size as people write it: with quotes or without.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SizeText {
+    Number(u64),
+    Text(String),
+}
+
+const SIZES: [(&str, u64); 9] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("B", 1),
+];
+
+/// A text that is no size.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no size such as 500MB or 20GiB")]
+pub struct BadSize(pub String);
+
+impl FromStr for Size {
+    type Err = BadSize;
+    fn from_str(text: &str) -> Result<Self, BadSize> {
+        let bad = || BadSize(text.to_owned());
+        let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(split);
+        let unit = match unit.trim() {
+            "" => 1,
+            unit => SIZES.iter().find(|(name, _)| *name == unit).ok_or_else(bad)?.1,
+        };
+        let number: u64 = number.parse().map_err(|_| bad())?;
+        number.checked_mul(unit).filter(|bytes| i64::try_from(*bytes).is_ok()).map(Self).ok_or_else(bad)
+    }
+}
+
+impl TryFrom<SizeText> for Size {
+    type Error = BadSize;
+    fn try_from(text: SizeText) -> Result<Self, BadSize> {
+        match text {
+            SizeText::Number(bytes) => bytes.to_string().parse(),
+            SizeText::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = SIZES.iter().find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit));
+        let (name, unit) = whole.unwrap_or(&("B", 1));
+        write!(f, "{}{name}", self.0 / unit)
+    }
+}
+
+impl From<Size> for String {
+    fn from(size: Size) -> Self {
+        size.to_string()
+    }
+}
+
 /// A range of addresses: `10.0.0.0/8`, or one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -150,6 +219,23 @@ mod tests {
         for bad in ["", "5", "s", "-5s", "5 s", "5w", "99999999999999999999d", "18446744073709551615d"] {
             assert!(bad.parse::<Span>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn sizes_are_read_and_written() {
+        for (text, bytes, again) in
+            [("0", 0, "0B"), ("500MB", 500_000_000, "500MB"), ("20 GiB", 20 << 30, "20GiB"), ("1025", 1025, "1025B")]
+        {
+            let size: Size = text.parse().expect(text);
+            assert_eq!((size, size.to_string().as_str()), (Size(bytes), again));
+        }
+        for bad in ["", "GiB", "1.5GiB", "-1", "1 Gib", "99999999999TiB"] {
+            assert!(bad.parse::<Size>().is_err(), "{bad:?}");
+        }
+        let read = |text: &str| toml::from_str::<std::collections::BTreeMap<String, Size>>(text);
+        assert_eq!(read("a = 7").expect("a number")["a"], Size(7));
+        let error = read("a = 'much'").expect_err("no size").to_string();
+        assert!(error.contains("line 1, column 5") && error.contains("is no size"), "{error}");
     }
 
     #[test]

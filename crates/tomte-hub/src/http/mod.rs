@@ -31,6 +31,7 @@ mod routes;
 mod session;
 mod setup;
 pub(crate) mod source;
+mod store;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     auth: Auth,
     live: live::Limits,
     access: routes::AccessTable,
+    /// Held while the store is looked after by hand.
+    store_work: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What every handler shares, shared.
@@ -63,8 +66,13 @@ type App = Arc<Shared>;
 
 /// Every route but `/link`.
 pub fn router(hub: Arc<Hub>) -> Router {
-    let app =
-        Arc::new(Shared { auth: Auth::default(), live: live::Limits::default(), access: routes::access_table(), hub });
+    let app = Arc::new(Shared {
+        auth: Auth::default(),
+        live: live::Limits::default(),
+        access: routes::access_table(),
+        store_work: Arc::default(),
+        hub,
+    });
     routes::build()
         .fallback(ui::fallback)
         .method_not_allowed_fallback(problem::method_not_allowed)

@@ -51,7 +51,7 @@ pub(super) async fn resources(
     at: Timestamp,
 ) -> Result<(Option<String>, BTreeMap<ResourceKey, ResourceState>), Failure> {
     let (catalogue, now) = (app.hub.catalogue(), app.hub.now());
-    let raw = app.hub.resolved().config.history.retention.0;
+    let raw = app.hub.resolved().config.history.raw.0;
     let is_raw = now.since(at) < raw;
     let found = app.hub.read(move |store| {
         let Some(mut then) = store.history.state_at(&[id], at)?.pop() else { return Ok((None, BTreeMap::new())) };

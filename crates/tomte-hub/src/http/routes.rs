@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use super::{
     App, accounts, audit, changes, enrolment, events, history, hosts, live, metrics, openapi, resources, session,
-    setup, system,
+    setup, store, system,
 };
 
 /// Who may use a route.
@@ -68,6 +68,10 @@ pub(crate) fn list() -> Vec<(Access, UtoipaMethodRouter<App>)> {
         (VIEWER, routes!(system::catalogue)),
         (VIEWER, routes!(system::hub)),
         (ADMIN, routes!(system::config)),
+        (ADMIN, routes!(store::info)),
+        (ADMIN, routes!(store::check)),
+        (ADMIN, routes!(store::compact)),
+        (ADMIN, routes!(store::back_up)),
         (ADMIN, routes!(audit::list)),
         (ADMIN, routes!(accounts::users)),
         (ADMIN, routes!(accounts::add_user)),

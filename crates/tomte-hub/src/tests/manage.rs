@@ -175,14 +175,14 @@ async fn a_configuration_that_is_read_again_is_taken_up_as_far_as_it_can_be() {
     let bench = Bench::open();
     let flags = [
         Flag { key: "public_url", value: "https://hub.example".into(), flag: "--public-url" },
-        Flag { key: "history.retention", value: "5h".into(), flag: "--retention" },
+        Flag { key: "history.raw", value: "5h".into(), flag: "--raw" },
         Flag { key: "data", value: bench.folder.path().to_str().unwrap().into(), flag: "--data" },
         Flag { key: "listen", value: vec!["127.0.0.1:0".to_owned()].into(), flag: "--listen" },
     ];
     let new = resolve(None, &flags, &Surroundings::default()).unwrap();
-    assert_eq!(bench.hub.reload(&new), ["history.retention"]);
+    assert_eq!(bench.hub.reload(&new), ["history.raw"]);
     assert_eq!(bench.hub.public_url(), "https://hub.example");
-    assert_eq!(bench.hub.config().history.retention.to_string(), "2d");
+    assert_eq!(bench.hub.config().history.raw.to_string(), "2d");
     let url = bench.hub.resolved().settings.iter().find(|s| s.key == "public_url").unwrap().origin.to_string();
     assert_eq!(url, "--public-url");
     let invitation = bench.hub.add_host(&Bench::admin(), name("nas"), Vec::new()).await.unwrap();

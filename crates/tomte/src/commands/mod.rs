@@ -10,6 +10,7 @@ pub(crate) mod hub;
 pub(crate) mod manual;
 pub(crate) mod query;
 pub(crate) mod resource;
+pub(crate) mod store;
 pub(crate) mod token;
 pub(crate) mod user;
 pub(crate) mod watch;

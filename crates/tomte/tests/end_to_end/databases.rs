@@ -69,6 +69,10 @@ fn ruin_and_start(hub: &Hub, logs: bool) {
         let swapped = fs::read(hub.folder.join(other(name))).unwrap();
         cases.push(("the other one", swapped, format!("it is a {} under another name", other(name))));
         for (what, bytes, expected) in cases {
+            // A history is worth less than a hub that runs: see below.
+            if name == "history.db" && expected == "is damaged" {
+                continue;
+            }
             fs::write(hub.folder.join(name), bytes).unwrap();
             let before = contents(&hub.folder, name);
             let output = hub.try_tomte(&["hub", "--listen", "127.0.0.1:0"]);
@@ -86,6 +90,25 @@ fn ruin_and_start(hub: &Hub, logs: bool) {
     }
     // Put back, all is well.
     assert!(hub.tomte(&["host", "list"]).contains("reef"));
+}
+
+/// What is ruined costs what was in it: the hub starts, and says so.
+#[test]
+fn a_damaged_history_is_set_aside_and_costs_no_account_and_no_token() {
+    let hub = used_folder(false);
+    hub.tomte(&["token", "add", "kept", "--role", "viewer"]);
+    let path = hub.folder.join("history.db");
+    let mut ruined = fs::read(&path).unwrap();
+    ruined[100..8192].fill(0xa5);
+    fs::write(&path, &ruined).unwrap();
+    let tokens = hub.tomte(&["token", "list"]);
+    assert!(tokens.contains("kept"), "{tokens}");
+    assert!(hub.tomte(&["host", "list"]).contains("reef"));
+    let events = hub.tomte(&["event", "list", "--severity", "critical"]);
+    assert!(events.contains("the history was damaged"), "{events}");
+    let files = fs::read_dir(&hub.folder).unwrap().map(|file| file.unwrap().path());
+    let aside: Vec<_> = files.filter(|file| file.to_string_lossy().contains("history.db.damaged")).collect();
+    assert!(aside.iter().any(|file| fs::read(file).unwrap() == ruined), "kept as it was: {aside:?}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod disk_full;
 mod flood;
 mod killed;
 mod newer;
+mod store;
 mod strangers;
 mod support;
 mod tls;

@@ -376,7 +376,7 @@ fn mistakes_are_told_with_their_cure() {
 fn the_configuration_in_force_names_its_sources() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("hub.toml");
-    std::fs::write(&file, "public_url = \"https://hub.example\"\n[history]\nretention = \"24h\"\n").unwrap();
+    std::fs::write(&file, "public_url = \"https://hub.example\"\n[history]\nraw = \"24h\"\n").unwrap();
     let output = tomte().args(["check", "--config"]).arg(&file).env("TOMTE_LIMITS_HOSTS", "12").output().unwrap();
     let said = text(&output.stdout);
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -384,5 +384,5 @@ fn the_configuration_in_force_names_its_sources() {
         |key: &str| said.lines().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("no {key}: {said}"));
     assert!(line("public_url").contains("hub.example") && line("public_url").contains("hub.toml"), "{said}");
     assert!(line("limits.hosts").contains("12") && line("limits.hosts").contains("TOMTE_LIMITS_HOSTS"), "{said}");
-    assert!(line("history.retention").contains("1d") && line("limits.body_bytes").contains("default"), "{said}");
+    assert!(line("history.raw").contains("1d") && line("limits.body_bytes").contains("default"), "{said}");
 }

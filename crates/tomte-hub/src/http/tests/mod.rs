@@ -10,6 +10,7 @@ mod metrics;
 mod openapi;
 mod past;
 mod sign_in;
+mod store;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
