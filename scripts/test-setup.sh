@@ -112,6 +112,8 @@ for group in "${@:-test}"; do
       wanted cc gcc # SQLite and ring are built from C
       wanted ip iproute2
       wanted tmux tmux
+      wanted restic restic
+      wanted borg borgbackup
       install_packages
       program_of promtool prometheus
       ;;

@@ -10,6 +10,8 @@
 //! a collector, write a module with a `make` function and add its line there.
 
 mod accounts;
+mod backup;
+mod bounded;
 mod cgroup;
 mod clock;
 mod container;
@@ -46,6 +48,7 @@ mod systemd;
 mod tmpfs;
 mod tool;
 mod tree_size;
+pub mod units;
 mod users;
 mod virtualisation;
 mod zram;
@@ -54,6 +57,8 @@ use std::time::Duration;
 
 use tomte_model::{Moment, Scope};
 
+pub use backup::parse_anything as parse_any_backup;
+pub use backup::settings::{BackupJob, BackupSettings, BackupType, BadJob};
 pub use clock::{SystemClock, boot_id, clock_synchronised, hostname};
 pub use container::{Ask, BadContainerId, ContainerId, fuzz_engine_answer};
 pub use counter::{Counter, Width};
@@ -316,5 +321,23 @@ pub static COLLECTORS: &[CollectorDef] = &[
         help: "Virtual machines and system containers of LXC, libvirt, systemd-nspawn and Proxmox, from their control groups.",
         scopes: &["guest"],
         make: guest::make,
+    },
+    CollectorDef {
+        name: "backup",
+        tier: Tier::Slow,
+        interval: None,
+        deadline: Duration::from_secs(10 * 60),
+        help: "Backups: restic and borg repositories, ZFS snapshots, and status files that jobs leave; each repository once an hour.",
+        scopes: &["backup"],
+        make: backup::make,
+    },
+    CollectorDef {
+        name: "backup_check",
+        tier: Tier::Slow,
+        interval: None,
+        deadline: Duration::from_secs(60 * 60),
+        help: "Whether repositories are damaged, by restic check and borg check, where `check_every` asks for it.",
+        scopes: &["backup_check"],
+        make: backup::check::make,
     },
 ];

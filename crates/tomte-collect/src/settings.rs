@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 
+use crate::BackupSettings;
 use crate::privileged::HELPER_SOCKET;
 
 /// Settings of all collectors, one section each.
@@ -35,6 +36,8 @@ pub struct Settings {
     pub zfs: ZfsSettings,
     /// `[helper]`
     pub helper: HelperSettings,
+    /// `[backup]`
+    pub backup: BackupSettings,
 }
 
 /// Settings of the collectors `cpu` and `cpu_frequency`.

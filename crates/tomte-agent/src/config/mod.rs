@@ -9,14 +9,14 @@ mod layers;
 mod locate;
 pub mod schema;
 mod thresholds;
-pub mod units;
+pub use tomte_collect::units;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tomte_collect::{COLLECTORS, CollectorDef};
+use tomte_collect::{BackupSettings, COLLECTORS, CollectorDef};
 use tomte_model::{Catalogue, HostName, ThresholdRule};
 
 use layers::Layer;
@@ -361,8 +361,6 @@ impl Layers {
             path: self.path.clone(),
             hub: file.hub,
             name: file.name,
-            state_dir,
-            socket,
             roles: file.roles,
             intervals: file.intervals,
             collect: tomte_collect::Settings {
@@ -377,6 +375,10 @@ impl Layers {
                 smart: file.smart,
                 zfs: file.zfs,
                 helper: file.helper,
+                backup: BackupSettings {
+                    cache_dir: file.backup.cache_dir.or_else(|| Some(state_dir.join("backup"))),
+                    ..file.backup
+                },
             },
             thresholds: rules,
             outbox: OutboxConfig {
@@ -390,6 +392,8 @@ impl Layers {
             collectors: file.collectors,
             settings,
             threshold_origins,
+            state_dir,
+            socket,
         })
     }
 }

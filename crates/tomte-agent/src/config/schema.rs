@@ -13,8 +13,8 @@ use std::time::Duration;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tomte_collect::{
-    COLLECTORS, ContainerSettings, CpuSettings, DiskSettings, FilesystemSettings, HelperSettings, InterfaceSettings,
-    ProcessSettings, ServiceSettings, SmartSettings, Tier, TmpfsSettings, ZfsSettings,
+    BackupSettings, COLLECTORS, ContainerSettings, CpuSettings, DiskSettings, FilesystemSettings, HelperSettings,
+    InterfaceSettings, ProcessSettings, ServiceSettings, SmartSettings, Tier, TmpfsSettings, ZfsSettings,
 };
 use tomte_model::{Direction, HostName};
 
@@ -60,6 +60,8 @@ pub struct FileConfig {
     pub zfs: ZfsSettings,
     /// Where the helper is asked for what only root may have.
     pub helper: HelperSettings,
+    /// Settings of the collectors `backup` and `backup_check`.
+    pub backup: BackupSettings,
     /// When readings are problems, where that differs from the catalogue.
     pub thresholds: Vec<ThresholdEntry>,
     /// What is kept while the hub is away.

@@ -12,7 +12,10 @@ pub(super) static BACKUP: KindDef = KindDef {
     key: Cow::Borrowed(
         "The name that the configuration or the status file gives it; guest/101 for the backups of a Proxmox guest.",
     ),
-    facets: Cow::Borrowed(MAIN),
+    facets: Cow::Borrowed(&[
+        FacetDef { name: Cow::Borrowed("main"), owner: true },
+        FacetDef { name: Cow::Borrowed("check"), owner: false },
+    ]),
     fields: Cow::Borrowed(&FIELDS),
     attributes: Cow::Borrowed(&ATTRIBUTES),
     tables: Cow::Borrowed(&[
@@ -48,6 +51,10 @@ pub(super) static BACKUP: KindDef = KindDef {
 
 const fn field(name: &'static str, unit: Unit, resolution: Resolution, help: &'static str) -> FieldDef {
     FieldDef::new("main", name, unit, resolution, help)
+}
+
+const fn check(name: &'static str, unit: Unit, help: &'static str) -> FieldDef {
+    FieldDef::new("check", name, unit, Resolution::ONE, help)
 }
 
 const fn number(name: &'static str, help: &'static str) -> FieldDef {
@@ -87,12 +94,13 @@ static FIELDS: [FieldDef; 18] = [
     number("running", "1 while a run is under way, else 0."),
     number("stale_locks", "Locks in the repository of runs that have ended; they keep others from running.")
         .judged(warning_above(1.0, 0.5, 0), "the repository of {name} is locked by {value} runs that have ended"),
-    number(
+    check(
         "check_failed",
+        Unit::Number,
         "1 when the last check of the repository, or the verification of the last backup, found damage; else 0.",
     )
     .judged(critical_above(1.0, 0.5, 0), "the backup {name} is damaged[: {check_error}]"),
-    seconds("check_age_seconds", "How long ago the repository was checked, or the last backup verified."),
+    check("check_age_seconds", Unit::Seconds, "How long ago the repository was checked, or the last backup verified."),
     seconds("until_next_run_seconds", "How long until it runs again, where that is known; 0 when it is due."),
     field("duration_seconds", Unit::Seconds, Resolution::THOUSANDTH, "How long the last run took."),
     number("backups", "How many backups are kept."),
@@ -102,7 +110,7 @@ static FIELDS: [FieldDef; 18] = [
     bytes("added_bytes", "How much the last run added."),
     bytes("stored_bytes", "How much the repository takes, without what is there twice."),
     number("files", "Files in the last backup."),
-    number("unverified", "Backups that were never verified, where there is such a thing."),
+    check("unverified", Unit::Number, "Backups that were never verified, where there is such a thing."),
 ];
 
 static ATTRIBUTES: [AttributeDef; 12] = [
@@ -115,7 +123,7 @@ static ATTRIBUTES: [AttributeDef; 12] = [
     AttributeDef::new("main", "expected", "How often a new one is expected: every 1 d."),
     AttributeDef::new("main", "schedule", "When it runs, in the words of whoever runs it."),
     AttributeDef::new("main", "error", "What went wrong."),
-    AttributeDef::new("main", "check_error", "What the check found."),
-    AttributeDef::new("main", "verified", "ok, failed or none: whether the last backup was verified."),
+    AttributeDef::new("check", "check_error", "What the check found."),
+    AttributeDef::new("check", "verified", "ok, failed or none: whether the last backup was verified."),
     AttributeDef::new("main", "guest", "The guest's name, for the backups of a guest."),
 ];

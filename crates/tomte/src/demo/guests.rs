@@ -351,8 +351,9 @@ impl SimulatedHost {
         system.read("files", 128_431.0);
         system.read("duration_seconds", 73.41);
         system.read("stale_locks", 0.0);
-        system.read("check_failed", 0.0);
-        system.read("check_age_seconds", (9 * DAY) as f64);
+        let mut check = Facet::extra("backup", "system", "check");
+        check.read("check_failed", 0.0);
+        check.read("check_age_seconds", (9 * DAY) as f64);
         if failing {
             // What was known stays: it is the server that is away.
             system.readings.retain(|(name, _)| name != "unreachable");
