@@ -181,7 +181,8 @@ fn answer(
         ["api", "v1", "hosts", _, "resources"] => json(200, &Page::whole(host.resources(&query, true))),
         ["api", "v1", "resources"] => json(200, &Page::whole(host.resources(&query, false))),
         ["api", "v1", "latest"] => json(200, &Page::whole(host.latest(&query))),
-        ["api", "v1", "events"] => json(200, &Page::<tomte_api::event::Event>::whole(Vec::new())),
+        ["api", "v1", "catalogue"] => json(200, &Page::whole(host.catalogue())),
+        ["api", "v1", "events"] => json(200, &Page::whole(host.recent_events(&query))),
         ["api", "v1", "live"] => switch(request, upgrade, slot),
         _ => refused(&Problem::new(404, "not-found", "An agent's socket has no such page")),
     }

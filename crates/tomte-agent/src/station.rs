@@ -1,6 +1,7 @@
 //! What the tasks of one agent share: the pipeline, and the bells that wake
 //! whoever waits for it.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, broadcast, oneshot};
@@ -15,6 +16,8 @@ use crate::pipeline::{Pipeline, Seen};
 /// How many reports a slow local watcher may lag behind before it gets the
 /// whole state again.
 const CHANGES_KEPT: usize = 64;
+/// How many events local clients can read up on. The hub has them all.
+const EVENTS_KEPT: usize = 200;
 
 /// What the hub asks of the agent.
 #[derive(Debug)]
@@ -49,6 +52,8 @@ pub struct Station {
     /// Rings when there may be something for the disk.
     pub(crate) to_store: Notify,
     changes: broadcast::Sender<Arc<Report>>,
+    /// What happened of late, oldest first.
+    recent: Mutex<VecDeque<Event>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -67,6 +72,7 @@ impl Station {
             to_send: Notify::new(),
             to_store: Notify::new(),
             changes: broadcast::Sender::new(CHANGES_KEPT),
+            recent: Mutex::default(),
             clock,
         })
     }
@@ -103,10 +109,22 @@ impl Station {
     }
 
     fn announce(&self, report: Arc<Report>) {
+        if !report.events.is_empty() {
+            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            recent.extend(report.events.iter().cloned());
+            let surplus = recent.len().saturating_sub(EVENTS_KEPT);
+            recent.drain(..surplus);
+        }
         // An error only says that nobody watches.
         let _ = self.changes.send(report);
         self.to_send.notify_one();
         self.to_store.notify_one();
+    }
+
+    /// What happened since the agent started, as far as it is kept, newest first.
+    pub fn recent_events(&self) -> Vec<Event> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.iter().rev().cloned().collect()
     }
 
     /// Every report from now on, for local watchers.

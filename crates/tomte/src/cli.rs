@@ -44,6 +44,7 @@ Run:
   demo         Run a hub with simulated hosts, to look around
 
 Look:
+  top          The whole fleet on the screen, by keyboard; or one agent, without a hub
   watch        Live readings of a host, or of all of them
   query        Readings now, or their history
   host         List and show hosts; add, rename, group and remove them
@@ -55,7 +56,6 @@ Look:
 Keep:
   store        How much is kept, and its care: check, compact, backup, restore
   export       Write history to a file
-  import       Take history in from a file
   user         Accounts of people
   token        Tokens for programs
 
@@ -156,6 +156,15 @@ pub(crate) enum Command {
         over the same link. One of them fails, one flaps and one is offline."
     )]
     Demo(DemoArgs),
+    /// The whole fleet on the screen, by keyboard; or one agent, without a hub
+    #[command(after_help = "Examples:\n  \
+        tomte top\n  \
+        tomte top --host nas\n  \
+        tomte top --agent                          this machine's own agent, no hub needed\n  \
+        tomte top --once | less                    one frame, as text\n\n\
+        ? shows the keys. Where no hub is named and an agent runs on this machine, it is the agent that is\n\
+        shown. Settings are in ~/.config/tomte/top.toml.")]
+    Top(TopArgs),
     /// Live readings of a host, or of all of them
     #[command(after_help = "Examples:\n  tomte watch\n  tomte watch nas --every 1s\n  tomte watch nas --count 1")]
     Watch(WatchArgs),
@@ -202,22 +211,9 @@ pub(crate) enum Command {
     /// Write history to a file
     #[command(after_help = "Examples:\n  \
         tomte export --from -7d --output week.csv\n  \
-        tomte export --host nas --kind filesystem --from 2026-01-01T00:00:00Z --output nas.jsonl\n  \
-        tomte export --kind cpu --as openmetrics --output cpu.om\n\n\
-        CSV has the columns time, host, kind, name, field, value; JSON lines have an object a line;\n\
-        OpenMetrics has samples tomte_KIND_FIELD{host,kind,name} with their times. What --as does not\n\
-        say, the file's name does: .csv, .jsonl, .om.")]
+        tomte export --host nas --kind filesystem --from 2026-01-01T00:00:00Z --format json --output nas.jsonl\n\n\
+        CSV has the columns time, host, kind, name, field, value; JSON is one object a line.")]
     Export(ExportArgs),
-    /// Take history in from a file
-    #[command(after_help = "Examples:\n  \
-        tomte import week.csv\n  \
-        tomte import other.om --add-hosts --host attic\n  \
-        zstdcat year.jsonl.zst | tomte import - --as jsonl\n\n\
-        It reads what `tomte export` writes, and the OpenMetrics text of others: there the host is the\n\
-        label host or instance (or --host), and what is left of the labels the resource's name. All of a\n\
-        file is looked at before any of it is taken in, and what is there already is passed over: import\n\
-        it again after an interruption.")]
-    Import(ImportArgs),
     /// Accounts of people
     User {
         #[command(subcommand)]
@@ -293,6 +289,25 @@ pub(crate) struct DemoArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Show an agent by its local socket, without a hub; this machine's own when no socket is named
+    #[arg(long, value_name = "SOCKET", num_args = 0..=1, value_hint = ValueHint::FilePath, conflicts_with_all = ["data", "token_file"])]
+    pub(crate) agent: Option<Option<PathBuf>>,
+    /// Begin with this host
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Option<String>,
+    /// Print one frame and leave; plain text in a pipe
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Settings file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// Write a log to this file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) verbose: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
     /// Which hosts; all when none is named
     pub(crate) hosts: Vec<String>,
@@ -342,50 +357,8 @@ pub(crate) struct QueryArgs {
     pub(crate) q: Option<String>,
 }
 
-/// How history is written in files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Exchange {
-    /// Comma-separated values with a header line
-    Csv,
-    /// A JSON object a line
-    Jsonl,
-    /// OpenMetrics text
-    Openmetrics,
-}
-
-impl Exchange {
-    /// What a file's name says.
-    pub(crate) fn of(path: &std::path::Path) -> Option<Self> {
-        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-            "csv" => Some(Self::Csv),
-            "jsonl" | "ndjson" | "json" => Some(Self::Jsonl),
-            "om" | "prom" | "openmetrics" => Some(Self::Openmetrics),
-            _ => None,
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ImportArgs {
-    /// The file; - reads standard input
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub(crate) file: PathBuf,
-    /// How it is written, where its name does not say
-    #[arg(long = "as", value_enum, value_name = "FORMAT")]
-    pub(crate) exchange: Option<Exchange>,
-    /// Make the hosts that are not known yet
-    #[arg(long)]
-    pub(crate) add_hosts: bool,
-    /// The host of what names none
-    #[arg(long, value_name = "HOST")]
-    pub(crate) host: Option<String>,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// How to write it; by the file's name when it is not given
-    #[arg(long = "as", value_enum, value_name = "FORMAT")]
-    pub(crate) exchange: Option<Exchange>,
     /// The file; standard output when it is not given
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,

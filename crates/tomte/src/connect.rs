@@ -19,6 +19,16 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// The same, for work that keeps the client to itself.
+    pub(crate) async fn with_owned<T>(self, work: impl AsyncFnOnce(Client) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let Self { client, brief } = self;
+        let done = work(client).await;
+        if let Some(hub) = brief {
+            hub.stop().await;
+        }
+        done
+    }
+
     /// Does something with the client, then lets go of the hub.
     pub(crate) async fn with<T>(self, work: impl AsyncFnOnce(&Client) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let done = work(&self.client).await;

@@ -50,6 +50,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Store { command: cli::StoreCommand::Restore { folder, replace } } => {
             commands::store::restore(&folder, global.data.as_deref(), replace, output)
         }
+        Command::Top(args) => block_on(commands::top::run(args, &global, output)),
         asking => block_on(async move {
             let hub = connect::open(&global, asking.folder()).await?;
             hub.with(async |client| ask(asking, client, output).await).await
@@ -70,11 +71,15 @@ async fn ask(command: Command, client: &Client, output: Output) -> anyhow::Resul
         Command::Query(args) => commands::query::run(args, client, output).await,
         Command::Watch(args) => commands::watch::run(args, client, output).await,
         Command::Export(args) => commands::export::run(args, client, output).await,
-        Command::Import(args) => commands::import::run(args, client, output).await,
         Command::Catalogue { kind } => {
             commands::catalogue::run(kind.as_deref(), Some(client.catalogue().await?), output)
         }
-        Command::Hub(_) | Command::Demo(_) | Command::Check(_) | Command::Completions { .. } | Command::Man { .. } => {
+        Command::Hub(_)
+        | Command::Demo(_)
+        | Command::Top(_)
+        | Command::Check(_)
+        | Command::Completions { .. }
+        | Command::Man { .. } => {
             unreachable!("these ask no hub; see run")
         }
     }

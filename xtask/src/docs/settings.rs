@@ -12,6 +12,8 @@ use super::markdown::head;
 pub(super) const AGENT_SAMPLE: &str = "crates/tomte-agent/src/config/sample.toml";
 /// What `tomte check --sample` prints.
 pub(super) const HUB_SAMPLE: &str = "crates/tomte-hub/hub.toml";
+/// What every setting of `tomte top` is in.
+pub(super) const TOP_SAMPLE: &str = "crates/tomte-tui/top.toml";
 
 /// The page of `agent.toml`.
 pub(super) fn agent(root: &Path) -> anyhow::Result<String> {
@@ -34,6 +36,18 @@ pub(super) fn hub(root: &Path) -> anyhow::Result<String> {
         "`tomte hub` reads the file that `--config` names, else `~/.config/tomte/hub.toml` (not as root), else\n\
          `/etc/tomte/hub.toml`. `tomte check` prints what is in force and where each value comes from.\n\
          This is the whole file, every setting at its default:",
+    )
+}
+
+/// The page of `top.toml`.
+pub(super) fn top(root: &Path) -> anyhow::Result<String> {
+    page(
+        root,
+        "Configuration of tomte top",
+        TOP_SAMPLE,
+        "`tomte top` reads the file that `--config` names, else `~/.config/tomte/top.toml` (not as root), else\n\
+         `/etc/tomte/top.toml`; its settings page (`o`) writes the same file. This is the whole file, every setting\n\
+         at its default:",
     )
 }
 

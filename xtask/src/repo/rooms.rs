@@ -52,9 +52,10 @@ const ROOMS: &[Room] = &[
         may_know: &["tomte-model", "tomte-link", "tomte-store", "tomte-api"],
         never: &["clap", TERMINAL[0], TERMINAL[1]],
     },
+    Room { name: "tomte-tui", may_know: &["tomte-model", "tomte-api"], never: &[DATABASE, SERVER, "clap", "hyper"] },
     Room {
         name: "tomte",
-        may_know: &["tomte-model", "tomte-collect", "tomte-link", "tomte-api", "tomte-agent", "tomte-hub"],
+        may_know: &["tomte-model", "tomte-collect", "tomte-link", "tomte-api", "tomte-agent", "tomte-hub", "tomte-tui"],
         never: &[DATABASE, SERVER],
     },
 ];

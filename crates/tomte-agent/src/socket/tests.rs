@@ -172,3 +172,33 @@ fn queries_are_taken_apart() {
     assert_eq!((query.one("q"), query.one("empty"), query.one("%zz")), (Some("x y z"), None, Some("1")));
     assert_eq!(decoded("%ff%2"), "\u{fffd}%2");
 }
+
+#[tokio::test]
+async fn the_catalogue_and_what_happened_of_late_can_be_read() {
+    let rig = rig();
+    let (status, kinds) = rig.get("/api/v1/catalogue").await;
+    let kinds = kinds["items"].as_array().unwrap().clone();
+    assert_eq!(status, 200);
+    assert!(kinds.iter().any(|kind| kind["name"] == "filesystem" && kind["fields"][0]["unit"] == "bytes"));
+
+    let raise = |number: u32, severity| {
+        let message = format!("event {number}");
+        let at = tomte_model::Timestamp::from_millis(i64::from(number));
+        let kind = tomte_model::EventKind::AGENT_STARTED;
+        rig.station.raise(crate::pipeline::agent_event(at, kind, severity, message, &[]), true);
+    };
+    (0..250).for_each(|number| raise(number, tomte_model::Severity::Info));
+    raise(250, tomte_model::Severity::Warning);
+    let messages = async |target: &str| -> Vec<String> {
+        let (_, page) = rig.get(target).await;
+        let text = |event: &serde_json::Value| event["message"].as_str().unwrap().to_owned();
+        page["items"].as_array().unwrap().iter().map(text).collect()
+    };
+    let all = messages("/api/v1/events").await;
+    assert_eq!((all.len(), all[0].as_str(), all[199].as_str()), (200, "event 250", "event 51"));
+    assert_eq!(messages("/api/v1/events?severity=warning").await, ["event 250"]);
+    assert_eq!(messages("/api/v1/events?limit=2").await, ["event 250", "event 249"]);
+    assert!(messages("/api/v1/events?type=nonsense").await.is_empty());
+    rig.cancel.cancel();
+    rig.task.await.unwrap();
+}

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use tomte_api::catalogue::Kind;
 use tomte_api::event::Event;
 use tomte_api::host::{Host, Presence};
 use tomte_api::resource::{LatestRow, Resource};
-use tomte_model::{Report, Timestamp};
+use tomte_model::{Report, Severity, Timestamp};
 
 use super::{Query, Station};
 
@@ -112,6 +113,30 @@ impl LocalHost {
         };
         let rows = self.resources_of(&query.all("kind")).into_iter().map(row);
         rows.filter(|row| !row.readings.is_empty()).collect()
+    }
+
+    /// What every kind and field means.
+    pub(super) fn catalogue(&self) -> Vec<Kind> {
+        self.station.pipeline().catalogue().kinds().map(Kind::from).collect()
+    }
+
+    /// What happened of late, as far as a query asks for it, newest first.
+    pub(super) fn recent_events(&self, query: &Query) -> Vec<Event> {
+        let (kinds, subject) = (query.all("type"), query.one("subject"));
+        let limit = query.one("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
+        let severity = query.one("severity");
+        let severe = |event: &tomte_model::Event| {
+            let known = [Severity::Info, Severity::Warning, Severity::Error, Severity::Critical];
+            let least = known.into_iter().find(|known| Some(known.as_str()) == severity);
+            least.is_none_or(|least| event.severity >= least)
+        };
+        let host = (self.station.pipeline().host(), self.name.as_str());
+        let wanted = self.station.recent_events().into_iter().filter(|event| {
+            (kinds.is_empty() || kinds.contains(&event.kind.as_str()))
+                && subject.is_none_or(|subject| event.subject.as_deref() == Some(subject))
+                && severe(event)
+        });
+        wanted.take(limit).map(|event| Event::of(&event, 0, event.at, Some(host))).collect()
     }
 
     /// The events of a report.

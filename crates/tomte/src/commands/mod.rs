@@ -7,13 +7,12 @@ pub(crate) mod event;
 pub(crate) mod export;
 pub(crate) mod host;
 pub(crate) mod hub;
-pub(crate) mod import;
 pub(crate) mod manual;
-mod openmetrics;
 pub(crate) mod query;
 pub(crate) mod resource;
 pub(crate) mod store;
 pub(crate) mod token;
+pub(crate) mod top;
 pub(crate) mod user;
 pub(crate) mod watch;
 

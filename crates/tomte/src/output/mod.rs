@@ -58,6 +58,11 @@ impl Output {
         Self { format, colour, width }
     }
 
+    /// Whether to use colour.
+    pub(crate) fn colour(&self) -> bool {
+        self.colour
+    }
+
     /// Whether a person is looking.
     pub(crate) fn terminal(&self) -> bool {
         self.width.is_some()

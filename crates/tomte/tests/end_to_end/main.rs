@@ -19,4 +19,5 @@ mod store;
 mod strangers;
 mod support;
 mod tls;
+mod top;
 mod whole_way;

@@ -8,6 +8,7 @@ mod process;
 mod proxy;
 mod raw;
 mod space;
+mod terminal;
 
 pub(crate) use agents::{SimulatedAgent, enrol, numbers};
 pub(crate) use ask::{Watcher, counter, event_of, events};
@@ -16,6 +17,7 @@ pub(crate) use process::{Hub, LIMIT, Process, agent, agent_command, run_agent, r
 pub(crate) use proxy::Proxy;
 pub(crate) use raw::{Said, Stranger};
 pub(crate) use space::SmallDisk;
+pub(crate) use terminal::{Terminal, quoted};
 
 use std::future::Future;
 use std::sync::OnceLock;
