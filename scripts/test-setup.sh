@@ -114,6 +114,16 @@ for group in "${@:-test}"; do
       wanted tmux tmux
       wanted restic restic
       wanted borg borgbackup
+      # Real ones of what collectors read, for tests to start. Only where this
+      # may be done: without root those tests cannot run, and say so.
+      if may_be_root; then
+        wanted dockerd docker.io
+        wanted busybox busybox-static
+        wanted systemd systemd
+        wanted systemd-nspawn systemd-container
+        wanted dbus-daemon dbus
+        wanted mosquitto mosquitto
+      fi
       install_packages
       program_of promtool prometheus
       ;;
