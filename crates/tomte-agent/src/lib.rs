@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod connect;
 pub mod doctor;
+pub mod engine_events;
 pub mod enrol;
 pub mod helper;
 pub mod http;

@@ -15,12 +15,13 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tomte_collect::{Root, SystemClock, boot_id, clock_synchronised, hostname};
+use tomte_collect::{Root, SystemClock, boot_id, clock_synchronised, engine_sockets, hostname};
 use tomte_model::{Catalogue, Clock, EventKind, Severity};
 use tracing::{error, info, warn};
 
 use crate::config::{Config, Found, Layers, Sources};
 use crate::connect::{Endpoint, HubConnector};
+use crate::engine_events;
 use crate::link::{self, LinkOptions, with_causes};
 use crate::outbox::{Folder, Outbox, Spool, SpoolLimits};
 use crate::pipeline::{Judged, Pipeline, PipelineOptions, agent_event};
@@ -137,6 +138,8 @@ struct Agent {
     commands: mpsc::Receiver<Command>,
     command_sender: mpsc::Sender<Command>,
     link: Option<(JoinHandle<()>, CancellationToken)>,
+    /// Follows the events of container engines.
+    engines: Option<(JoinHandle<()>, CancellationToken)>,
     collecting: (JoinHandle<()>, CancellationToken),
     spool: Option<(JoinHandle<()>, CancellationToken)>,
     socket: Option<(JoinHandle<()>, CancellationToken)>,
@@ -218,6 +221,7 @@ impl Agent {
             commands,
             command_sender,
             link: None,
+            engines: None,
             collecting: (task, cancel),
             spool,
             socket: None,
@@ -226,6 +230,7 @@ impl Agent {
         };
         agent.open_socket();
         agent.open_link();
+        agent.follow_engines();
         Ok(agent)
     }
 
@@ -301,6 +306,14 @@ impl Agent {
         let cancel = CancellationToken::new();
         let running = link::run(self.station.clone(), options, connector, self.command_sender.clone(), cancel.clone());
         self.link = Some((tokio::spawn(running), cancel));
+    }
+
+    fn follow_engines(&mut self) {
+        let looks = self.config.collectors().any(|(def, _)| def.name == "container");
+        let sockets = if looks { engine_sockets(&Root::system(), &self.config.collect) } else { Vec::new() };
+        let cancel = CancellationToken::new();
+        let following = engine_events::follow(sockets, self.changes.clone(), cancel.clone());
+        self.engines = Some((tokio::spawn(following), cancel));
     }
 
     /// Listens to signals, to the hub and to the clock, until told to stop.
@@ -416,7 +429,15 @@ impl Agent {
             pipeline.set_rules(config.thresholds.clone());
             pipeline.outbox_mut().set_limits(config.outbox);
         }
+        let engines = |config: &Config| {
+            (config.collect.container.sockets.clone(), config.collectors().any(|(def, _)| def.name == "container"))
+        };
+        let other_engines = engines(&self.config) != engines(&config);
         self.config = config;
+        if other_engines {
+            stop(self.engines.take()).await;
+            self.follow_engines();
+        }
         let _ = self.changes.send(Change::Config(Box::new(self.config.clone()))).await;
     }
 
@@ -442,6 +463,7 @@ impl Agent {
         let now = self.clock.now().wall;
         let event = agent_event(now, EventKind::AGENT_STOPPED, Severity::Info, "tomte-agent stopped", &[]);
         // Hung collectors are left behind; nobody waits for them.
+        stop(self.engines.take()).await;
         stop(Some(self.collecting)).await;
         self.station.raise(event, clock_synchronised());
         stop(self.link.take()).await;

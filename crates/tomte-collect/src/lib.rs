@@ -30,7 +30,9 @@ mod load;
 mod memory;
 mod mounts;
 mod os;
+mod own_probe;
 mod pace;
+mod peer;
 mod pressure;
 mod privileged;
 mod probe;
@@ -45,6 +47,7 @@ mod service_disk;
 mod settings;
 mod smart;
 mod systemd;
+mod textfile;
 mod tmpfs;
 mod tool;
 mod tree_size;
@@ -60,21 +63,24 @@ use tomte_model::{Moment, Scope};
 pub use backup::parse_anything as parse_any_backup;
 pub use backup::settings::{BackupJob, BackupSettings, BackupType, BadJob};
 pub use clock::{SystemClock, boot_id, clock_synchronised, hostname};
-pub use container::{Ask, BadContainerId, ContainerId, fuzz_engine_answer};
+pub use container::{Ask, BadContainerId, ContainerId, engine_sockets, fuzz_engine_answer};
 pub use counter::{Counter, Width};
 pub use dbus::fuzz_message as fuzz_bus_message;
 pub use error::{Malformed, ReadError};
+pub use peer::fuzz_peers;
 pub use privileged::{
-    Answer, Frame, FrameError, HELPER_SOCKET, Refusal, Request, ask as ask_helper, execute, read_request, write_answer,
-    write_request,
+    Answer, Engine, Frame, FrameError, HELPER_SOCKET, Refusal, Request, ask as ask_helper, execute, read_request,
+    write_answer, write_request,
 };
 pub use probe::{Probe, Probed, Prober};
 pub use reader::{FileReader, read_file, read_number, read_trimmed};
 pub use root::{Root, Space};
 pub use settings::{
-    BadGlob, ContainerSettings, CpuSettings, DiskSettings, FilesystemSettings, Filter, HelperSettings,
-    InterfaceSettings, ProcessSettings, ServiceSettings, Settings, SmartSettings, TmpfsSettings, ZfsSettings,
+    BadGlob, CheckKind, CheckSettings, ContainerSettings, CpuSettings, DiskSettings, FilesystemSettings, Filter,
+    HelperSettings, InterfaceSettings, PeerSettings, Place, ProbeSettings, ProbeValue, ProcessSettings,
+    ServiceSettings, Settings, SmartSettings, TextfileSettings, TmpfsSettings, ZfsSettings, read_checks, read_probes,
 };
+pub use textfile::fuzz_textfile;
 pub use tool::{Ran, RecordedTools, SystemTools, ToolCall, ToolError, Tools};
 
 /// Reads one source. It may keep what it needs between two readings (open
@@ -339,5 +345,32 @@ pub static COLLECTORS: &[CollectorDef] = &[
         help: "Whether repositories are damaged, by restic check and borg check, where `check_every` asks for it.",
         scopes: &["backup_check"],
         make: backup::check::make,
+    },
+    CollectorDef {
+        name: "peer",
+        tier: Tier::Medium,
+        interval: None,
+        deadline: Duration::from_secs(60),
+        help: "Peers in WireGuard and Tailscale networks, from wg, which the helper runs, and tailscale.",
+        scopes: peer::SCOPES,
+        make: peer::make,
+    },
+    CollectorDef {
+        name: "probe",
+        tier: Tier::Medium,
+        interval: None,
+        deadline: Duration::from_secs(300),
+        help: "Commands that the host's own file declares, as sensors.",
+        scopes: own_probe::SCOPES,
+        make: own_probe::make,
+    },
+    CollectorDef {
+        name: "textfile",
+        tier: Tier::Medium,
+        interval: None,
+        deadline: QUICK,
+        help: "Metrics of other programs, from files in Prometheus's text format.",
+        scopes: textfile::SCOPES,
+        make: textfile::make,
     },
 ];

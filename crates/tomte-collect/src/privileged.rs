@@ -15,6 +15,7 @@ mod frame;
 use serde::{Deserialize, Serialize};
 use tomte_model::{Name, Outcome, Scope};
 
+use crate::container::Ask;
 pub use client::ask;
 pub use execute::execute;
 pub use frame::{Frame, FrameError, read_request, write_answer, write_request};
@@ -36,6 +37,43 @@ pub enum Request {
     },
     /// Which disks stand behind RAID controllers: `smartctl --json --scan`.
     SmartScan,
+    /// One of a few GETs on an engine's socket. The answer's status is 0, or
+    /// the HTTP status of the engine's refusal.
+    Engine {
+        /// Which engine.
+        engine: Engine,
+        /// What it is asked.
+        ask: Ask,
+    },
+    /// What a service's own directories hold, as a JSON object of bytes by
+    /// field. Which directories those are systemd says, not the request.
+    UnitDirectories {
+        /// The service, with `.service`.
+        unit: String,
+    },
+    /// The peers of WireGuard's interfaces, without keys that are secret.
+    WireguardPeers,
+}
+
+/// An engine that runs containers, where it listens unless told otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// Docker, at /run/docker.sock.
+    Docker,
+    /// Podman as root, at /run/podman/podman.sock.
+    Podman,
+}
+
+impl Engine {
+    /// Where it listens.
+    #[must_use]
+    pub const fn socket(self) -> &'static str {
+        match self {
+            Self::Docker => "/run/docker.sock",
+            Self::Podman => "/run/podman/podman.sock",
+        }
+    }
 }
 
 /// What came of a request that was run.

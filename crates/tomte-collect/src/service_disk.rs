@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tomte_model::{Facet, Moment, Outcome, Scope};
 
 use crate::Collector;
+use crate::privileged::{Answer, Refusal, Request};
 use crate::reader::read_trimmed;
 use crate::root::Root;
 use crate::settings::{ServiceSettings, Settings};
@@ -28,6 +29,8 @@ pub(crate) const SCOPES: &[&str] = &["service_disk"];
 const ASKED_WITHIN: Duration = Duration::from_secs(20);
 /// All walks of a run must be over by then; the collector's deadline is later.
 const WALKED_WITHIN: Duration = Duration::from_secs(480);
+/// The helper's walk for one service; who asks it waits a little longer.
+const HELPED_WITHIN: Duration = Duration::from_secs(45);
 /// More services are not walked.
 const MOST: usize = 500;
 
@@ -103,18 +106,9 @@ impl ServiceDisk {
     }
 
     fn add(&self, services: &mut BTreeMap<String, Directories>, name: &str, detail: &Detail) {
-        let kinds = [
-            ("state_bytes", "var/lib", &detail.state_directories),
-            ("cache_bytes", "var/cache", &detail.cache_directories),
-            ("logs_bytes", "var/log", &detail.logs_directories),
-        ];
-        for (field, top, names) in kinds {
-            // As systemd.exec(5) promises, none of them climbs.
-            let plain = names.iter().filter(|name| !name.split('/').any(|part| part == ".."));
-            let paths: Vec<_> = plain.map(|name| self.root.path(top).join(name)).collect();
-            if !paths.is_empty() {
-                services.entry(name.to_owned()).or_default().insert(field, paths);
-            }
+        let own = own_directories(&self.root, detail);
+        if !own.is_empty() {
+            services.entry(name.to_owned()).or_default().extend(own);
         }
     }
 
@@ -135,14 +129,32 @@ impl ServiceDisk {
         let mut facet = Facet::extra("service", name, "disk");
         let shown: Vec<_> = paths().map(|path| self.root.host_path(path).display().to_string()).collect();
         facet.text("directories", shown.join(" "));
+        // One look at all of them by the helper, where we may not look ourselves.
+        let mut helped = None;
         for (field, paths) in directories {
-            let bytes = tree_size(paths, until).map_err(|error| self.outcome(error))?;
+            let bytes = match tree_size(paths, until) {
+                Err(SizeError::Denied(path)) if *field != "data_bytes" => {
+                    let sizes = match &helped {
+                        Some(sizes) => sizes,
+                        None => {
+                            helped.insert(self.by_helper(name).map_err(|refusal| denied(&self.root, &path, &refusal))?)
+                        }
+                    };
+                    sizes.get(*field).copied().unwrap_or(0)
+                }
+                size => size.map_err(|error| self.outcome(error))?,
+            };
             facet.read(*field, bytes as f64);
         }
         // What our own walk has read does not count as somebody's.
         let activity = paths().filter_map(|path| turning_disk(&self.root, path)).collect();
         self.last.insert(name.to_owned(), Last { facet: facet.clone(), activity });
         Ok(facet)
+    }
+
+    fn by_helper(&self, name: &str) -> Result<BTreeMap<String, u64>, Refusal> {
+        let answer = self.root.ask(&Request::UnitDirectories { unit: full(name) })?;
+        serde_json::from_slice(&answer.body).map_err(|error| Refusal::Failed(format!("the helper's answer: {error}")))
     }
 
     fn outcome(&self, error: SizeError) -> Outcome {
@@ -164,6 +176,61 @@ impl ServiceDisk {
             }
         }
     }
+}
+
+/// The directories that are a unit's own, by the field they are counted in.
+fn own_directories(root: &Root, detail: &Detail) -> Directories {
+    let kinds = [
+        ("state_bytes", "var/lib", &detail.state_directories),
+        ("cache_bytes", "var/cache", &detail.cache_directories),
+        ("logs_bytes", "var/log", &detail.logs_directories),
+    ];
+    let mut own = Directories::new();
+    for (field, top, names) in kinds {
+        // As systemd.exec(5) promises, none of them climbs.
+        let plain = names.iter().filter(|name| !name.split('/').any(|part| part == ".."));
+        let paths: Vec<_> = plain.map(|name| root.path(top).join(name)).collect();
+        if !paths.is_empty() {
+            own.insert(field, paths);
+        }
+    }
+    own
+}
+
+/// What the helper may not tell either, and what to do about it.
+fn denied(root: &Root, path: &Path, refusal: &Refusal) -> Outcome {
+    match refusal.outcome() {
+        Outcome::Denied { cure, .. } => {
+            Outcome::Denied { error: format!("{} may not be read", root.host_path(path).display()), cure }
+        }
+        outcome => outcome,
+    }
+}
+
+/// Counts a service's own directories: the helper's part. Which those are is
+/// asked of systemd, so that no request can name a path.
+///
+/// # Errors
+/// When there is no such service, or it cannot be counted.
+pub(crate) fn execute(root: &Root, unit: &str) -> Result<Answer, Refusal> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    if !unit.ends_with(".service") || unit.len() > 255 || !unit.bytes().all(plain) {
+        return Err(Refusal::Invalid(format!("{unit:?} is no service")));
+    }
+    let refused = |outcome: Outcome| Refusal::Failed(outcome.error().unwrap_or_default().to_owned());
+    let mut manager = Manager::open(root, ASKED_WITHIN).map_err(refused)?;
+    let detail = manager.detail(unit).map_err(|error| refused(error.outcome()))?;
+    if detail.load != "loaded" {
+        return Err(Refusal::Invalid(format!("systemd has no {unit}")));
+    }
+    let until = Instant::now() + HELPED_WITHIN;
+    let mut sizes = BTreeMap::new();
+    for (field, paths) in own_directories(root, &detail) {
+        let size = tree_size(&paths, until);
+        sizes.insert(field, size.map_err(|error| Refusal::Failed(format!("{unit}: {error:?}")))?);
+    }
+    let body = serde_json::to_vec(&sizes).map_err(|error| Refusal::Failed(error.to_string()))?;
+    Ok(Answer { status: Some(0), body, complaint: String::new() })
 }
 
 /// What the kernel has counted for the disk below a path, if that turns.

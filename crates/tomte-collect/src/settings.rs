@@ -1,6 +1,8 @@
 //! What a person may set about the collectors. The agent's configuration
 //! embeds these types; every key has a default, and unknown keys are errors.
 
+mod own;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -9,6 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::BackupSettings;
 use crate::privileged::HELPER_SOCKET;
+pub use own::{
+    CheckKind, CheckSettings, Place, ProbeSettings, ProbeValue, TextfileSettings, checks as read_checks,
+    probes as read_probes,
+};
 
 /// Settings of all collectors, one section each.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -38,6 +44,16 @@ pub struct Settings {
     pub helper: HelperSettings,
     /// `[backup]`
     pub backup: BackupSettings,
+    /// `[peer]`
+    pub peer: PeerSettings,
+    /// `[[check]]`
+    #[serde(deserialize_with = "own::checks")]
+    pub check: Vec<CheckSettings>,
+    /// `[[probe]]`
+    #[serde(deserialize_with = "own::probes")]
+    pub probe: Vec<ProbeSettings>,
+    /// `[textfile]`
+    pub textfile: TextfileSettings,
 }
 
 /// Settings of the collectors `cpu` and `cpu_frequency`.
@@ -149,7 +165,7 @@ pub struct ServiceSettings {
     /// Which timers, by name without `.timer`.
     pub timers: Filter,
     /// Directories that belong to a service and that systemd does not know as
-    /// its own, by the service's name.
+    /// its own, by the service's name without `.service`.
     pub data: BTreeMap<String, Vec<PathBuf>>,
 }
 
@@ -209,6 +225,14 @@ impl Default for HelperSettings {
     fn default() -> Self {
         Self { socket: HELPER_SOCKET.into() }
     }
+}
+
+/// Settings of the collector `peer`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PeerSettings {
+    /// What peers of WireGuard are called, by their public keys.
+    pub names: BTreeMap<String, String>,
 }
 
 /// Which names count: those that an `include` glob matches (all, where there

@@ -379,6 +379,10 @@ impl Layers {
                     cache_dir: file.backup.cache_dir.or_else(|| Some(state_dir.join("backup"))),
                     ..file.backup
                 },
+                peer: file.peer,
+                check: file.check,
+                probe: file.probe,
+                textfile: file.textfile,
             },
             thresholds: rules,
             outbox: OutboxConfig {

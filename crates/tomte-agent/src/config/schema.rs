@@ -13,8 +13,9 @@ use std::time::Duration;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tomte_collect::{
-    BackupSettings, COLLECTORS, ContainerSettings, CpuSettings, DiskSettings, FilesystemSettings, HelperSettings,
-    InterfaceSettings, ProcessSettings, ServiceSettings, SmartSettings, Tier, TmpfsSettings, ZfsSettings,
+    BackupSettings, COLLECTORS, CheckSettings, ContainerSettings, CpuSettings, DiskSettings, FilesystemSettings,
+    HelperSettings, InterfaceSettings, PeerSettings, ProbeSettings, ProcessSettings, ServiceSettings, SmartSettings,
+    TextfileSettings, Tier, TmpfsSettings, ZfsSettings, read_checks, read_probes,
 };
 use tomte_model::{Direction, HostName};
 
@@ -62,6 +63,16 @@ pub struct FileConfig {
     pub helper: HelperSettings,
     /// Settings of the collectors `backup` and `backup_check`.
     pub backup: BackupSettings,
+    /// Settings of the collector `peer`.
+    pub peer: PeerSettings,
+    /// What this host must be able to reach.
+    #[serde(deserialize_with = "read_checks", skip_serializing_if = "Vec::is_empty")]
+    pub check: Vec<CheckSettings>,
+    /// Commands that are run as sensors.
+    #[serde(deserialize_with = "read_probes", skip_serializing_if = "Vec::is_empty")]
+    pub probe: Vec<ProbeSettings>,
+    /// Settings of the collector `textfile`.
+    pub textfile: TextfileSettings,
     /// When readings are problems, where that differs from the catalogue.
     pub thresholds: Vec<ThresholdEntry>,
     /// What is kept while the hub is away.

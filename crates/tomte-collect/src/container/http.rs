@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tomte_model::Outcome;
 
+use crate::privileged::Refusal;
+
 /// More than this no answer has that matters: 2,000 containers are some 4 MiB.
 const MOST: usize = 16 << 20;
 /// A head is shorter, unless somebody means harm.
@@ -34,6 +36,9 @@ pub(crate) enum AskError {
     /// The engine says no.
     #[error("the engine answers with HTTP status {status}: {message}")]
     Status { status: u16, message: String },
+    /// It was asked through the helper, and that says no.
+    #[error(transparent)]
+    Helper(#[from] Refusal),
 }
 
 impl AskError {
@@ -45,13 +50,15 @@ impl AskError {
         };
         match self {
             Self::Missing(_) => Outcome::Unavailable { error },
-            Self::Denied(_) => Outcome::Denied {
+            Self::Denied(path) => Outcome::Denied {
                 error,
-                cure:
-                    "systemctl enable --now tomte-helper.socket: the helper asks the engine, with read-only requests \
-                       only. Do not put the agent's user into the engine's group, which is as good as root."
-                        .to_owned(),
+                cure: format!(
+                    "Let the agent's user use it: setfacl -m u:tomte:rw {}; whoever may, can do to this engine's \
+                     containers what they like. The sockets of Docker and of root's Podman are asked by the helper.",
+                    path.display()
+                ),
             },
+            Self::Helper(refusal) => refusal.outcome(),
             Self::Refused(_) | Self::Io(_) | Self::Bad(_) | Self::Status { .. } => Outcome::Failed { error },
         }
     }
@@ -201,7 +208,7 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
         assert!(matches!(ask(), AskError::Refused(_)));
         let denied = AskError::Denied(socket).outcome();
-        assert!(matches!(denied, Outcome::Denied { cure, .. } if cure.contains("tomte-helper")));
+        assert!(matches!(denied, Outcome::Denied { cure, .. } if cure.contains("docker.sock")));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use tomte_model::{Facet, Moment, Outcome, Scope};
 
 use crate::Collector;
 use crate::cgroup::{GroupReader, Trees};
+use crate::privileged::{Answer, Engine, Refusal, Request};
 use crate::root::Root;
 use crate::settings::{ContainerSettings, Settings};
 pub use ask::{Ask, BadContainerId, ContainerId};
@@ -34,6 +35,8 @@ pub(crate) const SCOPES: &[&str] = &["container:docker", "container:podman"];
 
 /// Everything asked of one engine in a run must be over by then.
 const WITHIN: Duration = Duration::from_secs(4);
+/// The helper waits so long for an engine, which may count what is on disk.
+const HELPER_WITHIN: Duration = Duration::from_secs(50);
 /// So many containers are asked after in one run; the others wait.
 const AT_ONCE: usize = 50;
 /// So many of those because it is a while ago.
@@ -47,7 +50,7 @@ const VERSION_AGAIN: u64 = 900_000;
 pub(crate) fn make(root: &Root, settings: &Settings) -> Box<dyn Collector> {
     Box::new(Containers {
         settings: settings.container.clone(),
-        engines: sockets(root, &settings.container).into_iter().map(Engine::new).collect(),
+        engines: sockets(root, &settings.container).into_iter().map(Watched::new).collect(),
         trees: Trees::find(root),
         reader: GroupReader::default(),
         root: root.clone(),
@@ -64,6 +67,7 @@ pub(crate) struct Socket {
     pub(crate) path: PathBuf,
     /// The path as the host calls it.
     pub(crate) shown: String,
+    root: Root,
 }
 
 /// The sockets to ask: those of the settings, and that of the Podman which
@@ -81,27 +85,65 @@ pub(crate) fn sockets(root: &Root, settings: &ContainerSettings) -> Vec<Socket> 
         let kind = if shown.contains("podman") { "podman" } else { "docker" };
         let taken = sockets.iter().any(|socket| socket.label == kind);
         let label = if taken { shown.clone() } else { kind.to_owned() };
-        sockets.push(Socket { label, kind, path: root.path(&path), shown });
+        sockets.push(Socket { label, kind, path: root.path(&path), shown, root: root.clone() });
     }
     sockets
 }
 
+/// The sockets of the engines that are looked at, to follow their events.
+#[must_use]
+pub fn engine_sockets(root: &Root, settings: &Settings) -> Vec<PathBuf> {
+    sockets(root, &settings.container).into_iter().map(|socket| socket.path).collect()
+}
+
 impl Socket {
-    /// Asks the engine.
+    /// Asks the engine; where the kernel does not let us, the helper does.
     pub(crate) fn ask(&self, what: &Ask, until: Instant) -> Result<Vec<u8>, AskError> {
-        http::get(&self.path, &what.to_string(), until.saturating_duration_since(Instant::now()))
+        let within = until.saturating_duration_since(Instant::now());
+        let answer = http::get(&self.path, &what.to_string(), within);
+        let engine = [Engine::Docker, Engine::Podman].into_iter().find(|engine| engine.socket() == self.shown);
+        match (answer, engine) {
+            (Err(AskError::Denied(_)), Some(engine)) => {
+                let answer = self.root.ask(&Request::Engine { engine, ask: what.clone() })?;
+                match answer.status {
+                    Some(0) => Ok(answer.body),
+                    status => Err(AskError::Status {
+                        status: status.and_then(|status| u16::try_from(status).ok()).unwrap_or(0),
+                        message: answer.complaint,
+                    }),
+                }
+            }
+            (answer, _) => answer,
+        }
+    }
+}
+
+/// Asks an engine in the place of somebody who may not: the helper's part.
+///
+/// # Errors
+/// When the engine does not answer; its refusal is an answer.
+pub(crate) fn execute(root: &Root, engine: Engine, ask: &Ask) -> Result<Answer, Refusal> {
+    let answer = http::get(&root.path(engine.socket()), &ask.to_string(), HELPER_WITHIN);
+    let told = |error: &AskError| error.outcome().error().unwrap_or_default().to_owned();
+    match answer {
+        Ok(body) => Ok(Answer { status: Some(0), body, complaint: String::new() }),
+        Err(AskError::Status { status, message }) => {
+            Ok(Answer { status: Some(status.into()), body: Vec::new(), complaint: message })
+        }
+        Err(error @ AskError::Missing(_)) => Err(Refusal::Unavailable(told(&error))),
+        Err(error) => Err(Refusal::Failed(told(&error))),
     }
 }
 
 struct Containers {
     root: Root,
     settings: ContainerSettings,
-    engines: Vec<Engine>,
+    engines: Vec<Watched>,
     trees: Option<Trees>,
     reader: GroupReader,
 }
 
-struct Engine {
+struct Watched {
     socket: Socket,
     version: Option<(Version, u64)>,
     known: HashMap<ContainerId, Container>,
@@ -132,7 +174,7 @@ struct Kernel<'a> {
     reader: &'a mut GroupReader,
 }
 
-impl Engine {
+impl Watched {
     fn new(socket: Socket) -> Self {
         Self { socket, version: None, known: HashMap::new() }
     }

@@ -30,6 +30,9 @@ pub fn execute(root: &Root, request: &Request) -> Result<Answer, Refusal> {
             smartctl.arg("-a").arg(device).limit(SMART).most(SMART_MOST)
         }
         Request::SmartScan => ToolCall::new("smartctl").args(["--json", "--scan"]).limit(SMART).most(SMART_MOST),
+        Request::Engine { engine, ask } => return crate::container::execute(root, *engine, ask),
+        Request::UnitDirectories { unit } => return crate::service_disk::execute(root, unit),
+        Request::WireguardPeers => return crate::peer::execute(root),
     };
     match root.tools().run(&call) {
         Ok(ran) => Ok(Answer { status: ran.status, body: ran.stdout, complaint: ran.stderr }),
