@@ -138,6 +138,8 @@ for group in "${@:-test}"; do
       install_packages
       rust_target "$musl"
       program_of prometheus-node-exporter prometheus-node-exporter
+      program_of prometheus prometheus
+      program_of victoria-metrics victoria-metrics
       ;;
     *) fail "what is $group? There are lint, test, musl and bench" ;;
   esac

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use tomte_api::account::{AddToken, Role};
 use tomte_api::client::{Client, Credentials, Trust};
 use tomte_api::host::{AddHost, EnrolRequest};
+use tomte_api::store::StoreInfo;
 use tomte_model::HostId;
 
 use crate::process::{Figures, Running};
@@ -110,22 +111,30 @@ impl Hub {
         Ok(Enrolled { id, name: enrolled.name, token: enrolled.token })
     }
 
+    /// Has it put all history into its final place; says what is where then.
+    pub(crate) async fn seal(&self) -> Result<StoreInfo> {
+        self.admin.compact_store(|_| {}).await.context("compacting")?;
+        self.admin.store().await.context("asking for the store's figures")
+    }
+
+    /// The token of somebody who may look.
+    pub(crate) async fn viewer_token(&self) -> Result<String> {
+        let name = format!("viewer-{}", fastrand::u32(..));
+        let asked = AddToken { name, role: Role::Viewer, expires_at: None };
+        Ok(self.admin.add_token(&asked).await.context("a viewer's token")?.token)
+    }
+
     /// A client over TCP that may look, as a user's would be.
     pub(crate) async fn viewer(&self) -> Result<Client> {
-        let name = format!("viewer-{}", fastrand::u32(..));
-        let token = self
-            .admin
-            .add_token(&AddToken { name, role: Role::Viewer, expires_at: None })
-            .await
-            .context("a viewer's token")?;
+        let token = self.viewer_token().await?;
         let endpoint = self.url(self.address).parse().context("the hub's address")?;
-        let credentials = Credentials::new(token.token, "the benchmark");
+        let credentials = Credentials::new(token, "the benchmark");
         Client::new(endpoint, Some(credentials), &Trust::System).context("a client")
     }
 }
 
 /// A port of loopback that nobody uses now.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).context("looking for a free port")?;
     Ok(listener.local_addr().context("a port")?.port())
 }

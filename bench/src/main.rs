@@ -4,16 +4,19 @@
 //! It changes nothing but a folder of its own, talks to loopback only, and ends
 //! everything it starts. Nothing here is a test: figures depend on the machine.
 //! `docs/benchmarks.md` tells what each figure means and what was found. Start
-//! at [`run`]; a module per figure: [`agent`], [`latency`], [`ingest`].
+//! at [`run`]; a module per figure: [`agent`], [`latency`], [`ingest`], [`history`].
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
 
 mod agent;
 mod exporter;
 mod fleet;
+mod history;
+mod http;
 mod hub;
 mod ingest;
 mod latency;
 mod machine;
+mod peers;
 mod process;
 mod proxy;
 mod table;
@@ -64,6 +67,8 @@ enum What {
     Latency,
     /// What reports cost the hub
     Ingest,
+    /// What years of readings cost, and what it takes to ask for them
+    History,
 }
 
 fn main() -> Result<()> {
@@ -96,6 +101,10 @@ async fn run(options: Options) -> Result<()> {
             size.fleets.clone_from(&options.fleets);
         }
         print(&ingest::run(&programs, &work, &size).await.context("measuring ingest")?);
+    }
+    if wanted(What::History) {
+        let cases = histories(options.quick);
+        print(&history::run(&programs, &work, &cases).await.context("measuring the history")?);
     }
     println!("load after: {}", machine::load());
     println!(
@@ -151,4 +160,21 @@ fn ingest_size(quick: bool) -> ingest::Size {
         let fleets = vec![10, 25, 100, 1_000];
         ingest::Size { fleets, reports: 60_000, paced_for: seconds(60), pace: seconds(10) }
     }
+}
+
+fn histories(quick: bool) -> Vec<history::Case> {
+    let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+    let seconds = Duration::from_secs;
+    let base = history::Case { hosts: 100, interval: seconds(30), span: hours(24), jittered: false, peers: true };
+    if quick {
+        return vec![history::Case { hosts: 10, span: hours(5), ..base }];
+    }
+    vec![
+        base.clone(),
+        history::Case { jittered: true, peers: false, ..base.clone() },
+        history::Case { interval: seconds(10), peers: false, ..base.clone() },
+        history::Case { hosts: 10, peers: false, ..base.clone() },
+        history::Case { hosts: 1_000, peers: false, ..base.clone() },
+        history::Case { hosts: 1, span: hours(365 * 24), peers: false, ..base },
+    ]
 }

@@ -122,9 +122,20 @@ pub(crate) struct Host {
     sockets: Vec<(&'static str, f64, Wander)>,
     containers: Vec<Container>,
     resolutions: HashMap<(Name, Name), Resolution>,
+    jittered: bool,
 }
 
+/// How much two moments of an agent are further apart than they should be, as
+/// a deviation in seconds.
+const JITTER: f64 = 0.0042;
+
 impl Host {
+    /// The same host with rates as real agents work them out: what was counted,
+    /// divided by an interval that is never exactly 30 s.
+    pub(crate) fn jittered(number: u64) -> Self {
+        Self { jittered: true, ..Self::new(number) }
+    }
+
     /// Host `number`; the same number makes the same host.
     pub(crate) fn new(number: u64) -> Self {
         // Neighbouring seeds would begin alike.
@@ -195,6 +206,7 @@ impl Host {
             sockets: wandering(&sockets, 0.5),
             containers,
             resolutions,
+            jittered: false,
             rng: rng.clone(),
         }
     }
@@ -216,9 +228,13 @@ impl Host {
             ("socket", self.sockets(day)),
             ("container", self.containers(day)),
         ];
+        let stretch = if self.jittered { 30.0 / (30.0 + JITTER * self.rng.normal()) } else { 1.0 };
         for facet in seen.iter_mut().flat_map(|(_, facets)| facets) {
             let kind = facet.resource.kind.clone();
             for (field, value) in &mut facet.readings {
+                if field.ends_with("_per_second") {
+                    *value *= stretch;
+                }
                 if let Some(resolution) = self.resolutions.get(&(kind.clone(), field.clone())) {
                     *value = resolution.round(*value).unwrap_or(*value);
                 }

@@ -67,6 +67,49 @@ pub struct Series {
     pub rate: Option<Vec<Option<f64>>>,
 }
 
+/// Readings to take in: history of another system, or an export of this one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Import {
+    /// Whether hosts that are not known are made, without agents of their own.
+    #[serde(default)]
+    pub add_hosts: bool,
+    /// The readings, series by series.
+    pub series: Vec<ImportSeries>,
+}
+
+/// Readings of one series.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ImportSeries {
+    /// The host: a name, an alias or an id.
+    pub host: String,
+    /// The kind.
+    pub kind: String,
+    /// The resource's name.
+    pub name: String,
+    /// The field.
+    pub field: String,
+    /// When each reading was taken, milliseconds since 1970.
+    pub t: Vec<i64>,
+    /// The readings, as many as times.
+    pub values: Vec<f64>,
+}
+
+/// What became of readings to take in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Imported {
+    /// So many are kept now.
+    pub taken: u64,
+    /// So many were there already.
+    pub known: u64,
+    /// So many belong to series beyond a host's limit, or cannot be kept.
+    pub refused: u64,
+}
+
 /// A question about the past, as the query string has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryQuery {

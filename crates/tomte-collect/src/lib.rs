@@ -10,6 +10,7 @@
 //! a collector, write a module with a `make` function and add its line there.
 
 mod accounts;
+mod arc;
 mod backup;
 mod bounded;
 mod cgroup;
@@ -54,6 +55,7 @@ mod tree_size;
 pub mod units;
 mod users;
 mod virtualisation;
+mod zfs;
 mod zram;
 
 use std::time::Duration;
@@ -255,6 +257,24 @@ pub static COLLECTORS: &[CollectorDef] = &[
         help: "What disks say of their health, wear and temperature, by smartctl, one after the other; a sleeping disk is left asleep.",
         scopes: &["smart"],
         make: smart::make,
+    },
+    CollectorDef {
+        name: "zfs",
+        tier: Tier::Medium,
+        interval: Some(Duration::from_secs(300)),
+        deadline: Duration::from_secs(60),
+        help: "ZFS pools, their devices and scrubs, datasets and snapshots, by zpool and zfs.",
+        scopes: zfs::SCOPES,
+        make: zfs::make,
+    },
+    CollectorDef {
+        name: "arc",
+        tier: Tier::Medium,
+        interval: None,
+        deadline: QUICK,
+        help: "The cache of ZFS in memory, from /proc/spl/kstat/zfs/arcstats.",
+        scopes: &["arc"],
+        make: arc::make,
     },
     CollectorDef {
         name: "interface",

@@ -68,6 +68,8 @@ pub struct Hub {
     /// Held while hosts are changed, so that two changes never cross.
     changes: Mutex<()>,
     pub(crate) saving: Mutex<()>,
+    /// The last epoch of what was imported.
+    pub(crate) imports: AtomicU64,
     /// Ends every connection and task.
     pub(crate) stop: CancellationToken,
     /// Connections that were upgraded.
@@ -113,6 +115,7 @@ impl Hub {
             trouble: Mutex::default(),
             changes: Mutex::default(),
             saving: Mutex::default(),
+            imports: AtomicU64::new(0),
             stop: CancellationToken::new(),
             sessions: TaskTracker::new(),
         })

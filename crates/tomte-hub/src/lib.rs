@@ -19,6 +19,7 @@ mod fleet;
 pub mod http;
 mod hub;
 pub mod identity;
+mod import;
 mod ingest;
 pub mod live;
 mod manage;

@@ -41,6 +41,13 @@ pub struct Arrival {
     pub quarantined: bool,
 }
 
+/// The outbox of what was imported: no agent has it, so it is never brought
+/// back as anybody's latest state, and what it tells of is no change of state.
+#[must_use]
+pub fn import_outbox() -> HostId {
+    HostId::from_parts(0, 1)
+}
+
 /// What became of a report that is durable now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Receipt {

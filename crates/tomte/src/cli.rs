@@ -56,6 +56,7 @@ Look:
 Keep:
   store        How much is kept, and its care: check, compact, backup, restore
   export       Write history to a file
+  import       Take history in from a file
   user         Accounts of people
   token        Tokens for programs
 
@@ -211,9 +212,22 @@ pub(crate) enum Command {
     /// Write history to a file
     #[command(after_help = "Examples:\n  \
         tomte export --from -7d --output week.csv\n  \
-        tomte export --host nas --kind filesystem --from 2026-01-01T00:00:00Z --format json --output nas.jsonl\n\n\
-        CSV has the columns time, host, kind, name, field, value; JSON is one object a line.")]
+        tomte export --host nas --kind filesystem --from 2026-01-01T00:00:00Z --output nas.jsonl\n  \
+        tomte export --kind cpu --as openmetrics --output cpu.om\n\n\
+        CSV has the columns time, host, kind, name, field, value; JSON lines have an object a line;\n\
+        OpenMetrics has samples tomte_KIND_FIELD{host,kind,name} with their times. What --as does not\n\
+        say, the file's name does: .csv, .jsonl, .om.")]
     Export(ExportArgs),
+    /// Take history in from a file
+    #[command(after_help = "Examples:\n  \
+        tomte import week.csv\n  \
+        tomte import other.om --add-hosts --host attic\n  \
+        zstdcat year.jsonl.zst | tomte import - --as jsonl\n\n\
+        It reads what `tomte export` writes, and the OpenMetrics text of others: there the host is the\n\
+        label host or instance (or --host), and what is left of the labels the resource's name. All of a\n\
+        file is looked at before any of it is taken in, and what is there already is passed over: import\n\
+        it again after an interruption.")]
+    Import(ImportArgs),
     /// Accounts of people
     User {
         #[command(subcommand)]
@@ -357,8 +371,50 @@ pub(crate) struct QueryArgs {
     pub(crate) q: Option<String>,
 }
 
+/// How history is written in files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Exchange {
+    /// Comma-separated values with a header line
+    Csv,
+    /// A JSON object a line
+    Jsonl,
+    /// OpenMetrics text
+    Openmetrics,
+}
+
+impl Exchange {
+    /// What a file's name says.
+    pub(crate) fn of(path: &std::path::Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "csv" => Some(Self::Csv),
+            "jsonl" | "ndjson" | "json" => Some(Self::Jsonl),
+            "om" | "prom" | "openmetrics" => Some(Self::Openmetrics),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The file; - reads standard input
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// How it is written, where its name does not say
+    #[arg(long = "as", value_enum, value_name = "FORMAT")]
+    pub(crate) exchange: Option<Exchange>,
+    /// Make the hosts that are not known yet
+    #[arg(long)]
+    pub(crate) add_hosts: bool,
+    /// The host of what names none
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
+    /// How to write it; by the file's name when it is not given
+    #[arg(long = "as", value_enum, value_name = "FORMAT")]
+    pub(crate) exchange: Option<Exchange>,
     /// The file; standard output when it is not given
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,

@@ -71,6 +71,7 @@ async fn ask(command: Command, client: &Client, output: Output) -> anyhow::Resul
         Command::Query(args) => commands::query::run(args, client, output).await,
         Command::Watch(args) => commands::watch::run(args, client, output).await,
         Command::Export(args) => commands::export::run(args, client, output).await,
+        Command::Import(args) => commands::import::run(args, client, output).await,
         Command::Catalogue { kind } => {
             commands::catalogue::run(kind.as_deref(), Some(client.catalogue().await?), output)
         }

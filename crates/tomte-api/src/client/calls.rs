@@ -11,7 +11,7 @@ use crate::account::{
 use crate::catalogue::Kind;
 use crate::change::{Change, ChangeFilter};
 use crate::event::Event;
-use crate::history::{History, HistoryQuery};
+use crate::history::{History, HistoryQuery, Import, Imported};
 use crate::host::{
     AddAlias, AddHost, EnrolRequest, Enrolled, Enrolment, Grant, GrantVia, Host, HostSettings, HostToken, Refresh,
     RenameHost, SetHostSettings, SetRoles,
@@ -379,6 +379,14 @@ impl Client {
     /// See [`ClientError`].
     pub async fn history(&self, query: &HistoryQuery) -> Answer<History> {
         self.get("/api/v1/history", &query.pairs()).await
+    }
+
+    /// Takes readings in; those that are there already are passed over.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn import(&self, readings: &Import) -> Answer<Imported> {
+        self.call(Method::POST, "/api/v1/history", Some(readings)).await
     }
 
     /// One page of events.

@@ -63,6 +63,7 @@ pub(crate) fn list() -> Vec<(Access, UtoipaMethodRouter<App>)> {
         (VIEWER, routes!(resources::across)),
         (VIEWER, routes!(resources::latest)),
         (VIEWER, routes!(history::history)),
+        (ADMIN, routes!(history::import)),
         (VIEWER, routes!(changes::list)),
         (VIEWER, routes!(events::list)),
         (VIEWER, routes!(system::catalogue)),

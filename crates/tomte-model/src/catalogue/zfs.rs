@@ -111,7 +111,10 @@ pub(super) static DATASET: KindDef = KindDef {
     name: Cow::Borrowed("dataset"),
     help: Cow::Borrowed("A file system or volume of a ZFS pool, and its snapshots."),
     key: Cow::Borrowed("Its full name, tank/home."),
-    facets: Cow::Borrowed(MAIN),
+    facets: Cow::Borrowed(&[
+        FacetDef { name: Cow::Borrowed("main"), owner: true },
+        FacetDef { name: Cow::Borrowed("snapshots"), owner: false },
+    ]),
     fields: Cow::Borrowed(&DATASET_FIELDS),
     attributes: Cow::Borrowed(&[
         AttributeDef::new("main", "type", "filesystem or volume."),
@@ -135,9 +138,21 @@ static DATASET_FIELDS: [FieldDef; 11] = [
         Resolution::HUNDREDTH,
         "How many times its content would be larger without compression.",
     ),
-    number("snapshots", "How many snapshots it has."),
-    seconds("newest_snapshot_age_seconds", "Since its newest snapshot was made; missing when it has none."),
-    seconds("oldest_snapshot_age_seconds", "Since its oldest snapshot was made; missing when it has none."),
+    FieldDef::new("snapshots", "snapshots", Unit::Number, Resolution::ONE, "How many snapshots it has."),
+    FieldDef::new(
+        "snapshots",
+        "newest_snapshot_age_seconds",
+        Unit::Seconds,
+        Resolution::ONE,
+        "Since its newest snapshot was made; missing when it has none.",
+    ),
+    FieldDef::new(
+        "snapshots",
+        "oldest_snapshot_age_seconds",
+        Unit::Seconds,
+        Resolution::ONE,
+        "Since its oldest snapshot was made; missing when it has none.",
+    ),
 ];
 
 /// The cache of ZFS in memory.

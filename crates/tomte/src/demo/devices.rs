@@ -35,6 +35,16 @@ fn table(name: &'static str, columns: &[&'static str], rows: Vec<Vec<Option<Valu
     Table { name: name.into(), columns: columns.iter().map(|column| (*column).into()).collect(), rows }
 }
 
+/// A snapshot each midnight, kept for a month.
+fn snapshots(dataset: &str, now: Moment) -> Facet {
+    let mut facet = Facet::extra("dataset", dataset, "snapshots");
+    let since_midnight = (now.wall.millis() as f64 / 1000.0).rem_euclid(DAY).round();
+    facet.read("snapshots", 31.0);
+    facet.read("newest_snapshot_age_seconds", since_midnight);
+    facet.read("oldest_snapshot_age_seconds", since_midnight + 30.0 * DAY);
+    facet
+}
+
 impl SimulatedHost {
     /// How the disks think they are: on hypervisors the first is nearly worn,
     /// on the failing host it fails.
@@ -133,10 +143,12 @@ impl SimulatedHost {
         if pools.is_empty() {
             return Vec::new();
         }
-        let datasets = pools.iter().flat_map(|pool| self.datasets(pool, now)).collect();
+        let datasets: Vec<Facet> = pools.iter().flat_map(|pool| self.datasets(pool)).collect();
+        let snapshots = datasets.iter().map(|dataset| snapshots(&dataset.resource.name, now)).collect();
         vec![
             Scope::complete("pool", pools.iter().map(|pool| self.pool(pool, now)).collect()),
             Scope::complete("dataset", datasets),
+            Scope::complete("snapshot", snapshots),
         ]
     }
 
@@ -193,7 +205,7 @@ impl SimulatedHost {
         facet
     }
 
-    fn datasets(&self, pool: &Pool, now: Moment) -> Vec<Facet> {
+    fn datasets(&self, pool: &Pool) -> Vec<Facet> {
         let parts: &[(&str, f64, f64)] = match pool.name {
             "tank" => &[("media", 0.6, 0.0), ("home", 0.3, 20e12), ("photos", 0.1, 0.0)],
             "archive" => &[("backup", 1.0, 0.0)],
@@ -215,10 +227,6 @@ impl SimulatedHost {
                 facet.read("quota_used_ratio", (used / quota).min(1.0));
             }
             facet.read("compression_factor", 1.31);
-            facet.read("snapshots", 31.0);
-            let since_midnight = (now.wall.millis() as f64 / 1000.0).rem_euclid(DAY).round();
-            facet.read("newest_snapshot_age_seconds", since_midnight);
-            facet.read("oldest_snapshot_age_seconds", since_midnight + 30.0 * DAY);
             facet
         };
         parts.iter().map(dataset).collect()

@@ -68,3 +68,55 @@ fn a_damaged_backup_is_refused_and_nothing_touched() {
     assert!(fs::read(hub.folder.join("history.db")).unwrap() == before, "nothing was touched");
     assert!(hub.tomte(&["host", "list"]).contains("reef"));
 }
+
+/// Some history as CSV: three series of the last hours.
+fn history() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+    let mut text = "time,host,kind,name,field,value\n".to_owned();
+    for index in 0..200_i64 {
+        let time = now - 4 * 3_600_000 + index * 30_000;
+        for (kind, name, field, value) in [
+            ("filesystem", "/mnt/a, \"\"b\"\"", "used_ratio", index as f64 / 1_000.0),
+            ("cpu", "cpu", "usage_ratio", 0.25),
+            ("disk", "sda", "read_bytes_per_second", index as f64 * 4_096.0),
+        ] {
+            text.push_str(&format!("{time},attic,{kind},\"{name}\",{field},{value}\n"));
+        }
+    }
+    text
+}
+
+/// What one hub exports, another one takes in, in every format; and once.
+#[test]
+fn history_goes_from_hub_to_hub() {
+    let (from, to) = (Hub::start(), Hub::start());
+    let file = |name: &str| from.spare_folder().join(name).to_str().unwrap().to_owned();
+    fs::write(file("first.csv"), history()).unwrap();
+    let refused = from.try_tomte(&["import", &file("first.csv")]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("line 2: there is no host") && said.contains("nothing was taken in"), "{said}");
+    from.tomte(&["import", &file("first.csv"), "--add-hosts"]);
+    let sorted = |hub: &Hub| {
+        let text = hub.tomte(&["export", "--from", "-1d", "--as", "csv"]);
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    let whole = sorted(&from);
+    assert_eq!(whole.len(), 601);
+    for name in ["all.csv", "all.jsonl", "all.om"] {
+        from.tomte(&["export", "--from", "-1d", "--output", &file(name)]);
+        let said = to.tomte(&["import", &file(name), "--add-hosts"]);
+        let (taken, known) = if name == "all.csv" { (600, 0) } else { (0, 600) };
+        assert_eq!(said.trim(), format!("{taken} readings taken in, {known} were there already"), "{name}");
+    }
+    assert_eq!(sorted(&to), whole);
+    // A bad line in the middle costs the whole file nothing and names itself.
+    let mut bad: Vec<String> = history().lines().map(str::to_owned).collect();
+    bad[400] = "yesterday-ish,attic,cpu,cpu,usage_ratio,0.5".to_owned();
+    fs::write(file("bad.csv"), bad.join("\n")).unwrap();
+    let refused = to.try_tomte(&["import", &file("bad.csv"), "--add-hosts"]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && said.contains("line 401"), "{said}");
+    assert_eq!(sorted(&to), whole);
+}

@@ -12,18 +12,19 @@ mod write;
 
 use std::collections::{HashMap, HashSet};
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tomte_api::history::History;
+use tomte_api::history::{History, Import, Imported};
 use tomte_model::{Catalogue, HostId};
 use tomte_store::history::{HistoryStore, Query, SeriesKey};
 use tomte_store::{Budget, StoreError};
 
 use super::App;
-use super::extract::Params;
+use super::extract::{Json as BodyOf, Params};
 use super::problem::Failure;
-use crate::access::Viewer;
+use crate::access::{Admin, Viewer};
 use question::{Explicit, Question};
 use renamed::{Renamed, joined};
 
@@ -71,6 +72,20 @@ pub(crate) async fn history(_: Viewer, params: Params, State(app): State<App>) -
     let body = app.hub.read(move |store| tell(store.history.as_ref(), &question, &hosts, &catalogue)).await??;
     let json = HeaderValue::from_static("application/json");
     Ok(([(header::CONTENT_TYPE, json)], body).into_response())
+}
+
+/// Takes readings in: the history of another system, or an export of this one.
+///
+/// All of it is looked at first; when any of it makes no sense, none is taken
+/// in. Readings that are there already are passed over.
+#[utoipa::path(post, path = "/api/v1/history", operation_id = "import_history", tag = "history", request_body = Import,
+    responses((status = 200, body = Imported)))]
+pub(crate) async fn import(
+    by: Admin,
+    State(app): State<App>,
+    BodyOf(body): BodyOf<Import>,
+) -> Result<Json<Imported>, Failure> {
+    Ok(Json(app.hub.import(&by, body).await?))
 }
 
 /// Looks the series up, reads them, and writes the answer. The inner error is

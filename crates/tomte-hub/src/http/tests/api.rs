@@ -349,3 +349,44 @@ async fn rates_and_quantiles_are_worked_out() {
     assert_eq!(problem["type"], "urn:tomte:problem:too-many-points");
     assert!(problem["detail"].as_str().unwrap().contains("500000"), "{problem}");
 }
+
+#[tokio::test]
+async fn readings_from_elsewhere_are_taken_in_once() {
+    let hub = TestHub::new();
+    let nas = hub.enrol("nas").await;
+    hub.report(nas, "cpu", 1, vec![cpu(0.25)]);
+    let series = |host: &str, field: &str, values: Value| {
+        let t: Vec<i64> =
+            (0..values.as_array().unwrap().len()).map(|i| START - 3_600_000 + i as i64 * 30_000).collect();
+        json!({"host": host, "kind": "cpu", "name": "cpu", "field": field, "t": t, "values": values})
+    };
+    let ask = async |add_hosts: bool, series: Vec<Value>| {
+        hub.local(Method::POST, "/api/v1/history", Some(json!({"add_hosts": add_hosts, "series": series}))).await
+    };
+    let first = ask(false, vec![series("nas", "usage_ratio", json!([0.1, 0.2, 0.3]))]).await;
+    assert_eq!(first.json(), json!({"taken": 3, "known": 0, "refused": 0}), "{}", first.text);
+    let again = ask(false, vec![series("nas", "usage_ratio", json!([0.1, 0.2, 0.3, 0.4]))]).await;
+    assert_eq!(again.json(), json!({"taken": 1, "known": 3, "refused": 0}));
+    let history = hub.get("/api/v1/history?series=nas/cpu:cpu/usage_ratio&from=-2h").await;
+    assert_eq!(history["series"][0]["mean"], json!([0.1, 0.2, 0.3, 0.4]));
+    // The present is what it was, and so are the changes of state.
+    assert_eq!(hub.get("/api/v1/latest?kind=cpu").await["items"][0]["readings"]["usage_ratio"], 0.25);
+    assert_eq!(hub.get("/api/v1/changes?kind=cpu&from=-3h").await["items"].as_array().unwrap().len(), 1);
+    // Nothing of a request that makes no sense in any part is taken in.
+    for (bad, code) in [
+        (series("nas", "usage ratio", json!([1.0])), "invalid"),
+        (json!({"host": "nas", "kind": "cpu", "name": "cpu", "field": "x", "t": [1, 2], "values": [1.0]}), "invalid"),
+        (
+            json!({"host": "nas", "kind": "cpu", "name": "cpu", "field": "x", "t": [START * 2], "values": [1.0]}),
+            "invalid",
+        ),
+        (series("attic", "usage_ratio", json!([1.0])), "no-such-host"),
+    ] {
+        let answer = ask(false, vec![series("nas", "user_ratio", json!([0.5])), bad]).await;
+        assert_eq!(answer.problem()["type"], format!("urn:tomte:problem:{code}"), "{}", answer.text);
+    }
+    assert_eq!(hub.get("/api/v1/history?field=user_ratio&from=-2h").await["series"], json!([]));
+    let made = ask(true, vec![series("attic", "usage_ratio", json!([1.0]))]).await;
+    assert_eq!(made.json()["taken"], 1, "{}", made.text);
+    assert_eq!(hub.get("/api/v1/hosts/attic").await["presence"], "never");
+}

@@ -20,7 +20,7 @@ use tomte_model::{HostId, Name, Position, RangeSet, Report, ResourceKey, Timesta
 use super::state::{ScopeState, hash_facets, hash_failure};
 use super::{HOST_COLLECTOR, HOST_SCOPE, rebuild};
 use crate::changes::HostFacts;
-use crate::history::Arrival;
+use crate::history::{Arrival, import_outbox};
 use crate::sqlite::Fault;
 
 /// After a day of changes, the next one is written whole.
@@ -103,7 +103,9 @@ impl Recorder {
         received: &RangeSet,
     ) -> Result<(), Fault> {
         let report = &*arrival.report;
-        if arrival.quarantined || report.collector.len() > MAX_NAME {
+        // What was imported tells of readings, and not of what there was beside them.
+        let imported = arrival.outbox == import_outbox();
+        if arrival.quarantined || imported || report.collector.len() > MAX_NAME {
             return Ok(());
         }
         let at = arrival.at.millis();
