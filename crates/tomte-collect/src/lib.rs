@@ -23,6 +23,7 @@ mod disk;
 mod error;
 mod filesystem;
 mod frequency;
+mod gpu;
 mod guest;
 mod host;
 mod interface;
@@ -293,6 +294,15 @@ pub static COLLECTORS: &[CollectorDef] = &[
         help: "Temperatures and fans, from /sys/class/hwmon or the thermal zones; those of drives are left to the drives.",
         scopes: &["sensor"],
         make: sensor::make,
+    },
+    CollectorDef {
+        name: "gpu",
+        tier: Tier::Medium,
+        interval: None,
+        deadline: Duration::from_secs(15),
+        help: "Graphics processors: NVIDIA's by nvidia-smi, AMD's and Intel's from /sys; a sleeping one is left asleep.",
+        scopes: gpu::SCOPES,
+        make: gpu::make,
     },
     CollectorDef {
         name: "process",
