@@ -14,6 +14,7 @@
 //! `sqlite/mod.rs` for the engine.
 
 pub mod changes;
+pub mod codec;
 mod error;
 pub mod history;
 mod options;
