@@ -276,7 +276,7 @@ impl HistoryStats {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PartStats {
     /// `waiting` (reports as they came in), `recent` (readings of the last
-    /// hours), then the tiers: `raw`, `5m`, `1h`.
+    /// hours), then the tiers: `raw`, `5m`, `1h`; and `changes` of state.
     pub name: &'static str,
     /// In how many pieces.
     pub pieces: u64,

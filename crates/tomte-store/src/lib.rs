@@ -15,6 +15,10 @@
 
 pub mod changes;
 pub mod codec;
+// Tests inside and outside share their helpers.
+#[cfg(test)]
+extern crate self as tomte_store;
+
 mod error;
 pub mod history;
 mod options;

@@ -81,6 +81,14 @@ pub struct RetentionRule {
     pub hour: Duration,
 }
 
+impl RetentionRule {
+    /// A rule for everything that says what the usual retention says.
+    #[must_use]
+    pub fn like(usual: &Retention) -> Self {
+        Self { kind: "*".into(), field: "*".into(), raw: usual.raw, five_minutes: usual.five_minutes, hour: usual.hour }
+    }
+}
+
 impl Default for Retention {
     fn default() -> Self {
         const DAY: u64 = 24 * 3600;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use common::*;
 use proptest::prelude::*;
 use tomte_model::{RangeSet, Resolution, Timestamp};
-use tomte_store::history::{Bucket, Points, Receipt};
-use tomte_store::{Arrival, HistoryStore, Options, Store, StoreError};
+use tomte_store::history::{Bucket, Maintained, Points, Receipt, Tier};
+use tomte_store::{Arrival, HistoryStore, Options, Retention, RetentionRule, Store, StoreError};
 
 fn gap(history: &dyn HistoryStore, epoch: u64, sequences: std::ops::RangeInclusive<u64>) {
     let (told, durable) = mpsc::channel();
@@ -254,25 +254,42 @@ fn what_is_old_goes_and_its_space_is_given_back() {
     let late = report(host(1), "other", 401, "late", &[("e0", 1.0)]);
     append(&*store.history, Arrival { at: at(170_000), ..arrival(late) }).unwrap();
     store.history.release(store.history.last_row());
-    let filed = store.history.maintain(at(4_010)).unwrap();
-    assert_eq!((filed.sealed, filed.pruned), (401, 0));
+    let first = store.history.maintain(at(4_010)).unwrap();
+    assert_eq!((first.sealed, first.pruned), (401, 0));
     let full = store.history.stats().unwrap();
     assert_eq!(full.series, 101);
+    let reading = key(host(1), "tank-5", "e-9");
+    assert_eq!(raw(&*store.history, reading.clone()).len(), 400);
+    let hourly = |store: &Store| {
+        let hour = Some(Duration::from_secs(3600));
+        let asked = query(vec![key(host(1), "tank-5", "e-9")], at(0), at(4_100), hour);
+        let mut answer = store.history.query(&asked).unwrap();
+        let Points::Stepped(buckets) = answer.series.remove(0).points else { panic!("steps were asked for") };
+        buckets.into_iter().flatten().collect::<Vec<_>>()
+    };
+    let before = hourly(&store);
+    assert_eq!(before.iter().map(|bucket| bucket.count).sum::<u64>(), 400);
 
-    let two_days = 48 * 3600;
-    let half = store.history.maintain(at(2_001 + two_days)).unwrap();
-    assert_eq!(half.pruned, 200);
-    assert_eq!(raw(&*store.history, key(host(1), "tank-5", "e-9")).len(), 200);
-    let rest = store.history.maintain(at(4_001 + two_days)).unwrap();
-    assert_eq!((rest.pruned, rest.series_pruned), (200, 0));
-    assert!(half.bytes_freed + rest.bytes_freed > 100_000, "{half:?} {rest:?}");
-    let gone = store.history.maintain(at(100_000 + two_days)).unwrap();
-    assert_eq!(gone.series_pruned, 100);
-    let stats = store.history.stats().unwrap();
-    assert_eq!(stats.series, 1);
+    // Days go whole. A clock that has moved on is not believed at once.
+    let days = |count: i64| at(count * 24 * 3600);
+    assert_eq!(store.history.maintain(days(4)).unwrap().pruned, 0);
+    let gone = store.history.maintain(days(6)).unwrap();
+    assert!(gone.pruned > 0, "{gone:?}");
+    assert_eq!(raw(&*store.history, reading).len(), 0);
+    assert_eq!(hourly(&store), before, "buckets are kept longer");
+    // Then the buckets of five minutes, then those of an hour, then the name.
+    for day in [110, 112] {
+        store.history.maintain(days(day)).unwrap();
+    }
+    assert_eq!(hourly(&store), before);
+    let mut last = Maintained::default();
+    for day in [7 * 365, 7 * 365 + 2] {
+        last = store.history.maintain(days(day)).unwrap();
+    }
+    assert_eq!(last.series_pruned, 101);
+    assert_eq!(hourly(&store), []);
+    assert_eq!(store.history.stats().unwrap().series, 0);
     drop(store);
-    let size = std::fs::metadata(folder.path().join("history.db")).unwrap().len();
-    assert!(size < full.bytes / 2, "{size} of {}", full.bytes);
 
     // A series that comes back after its end is there again.
     let store = open(folder.path());
@@ -287,10 +304,181 @@ fn reports_that_nobody_releases_fill_no_disk() {
     for sequence in 1..=10 {
         append(&*store.history, arrival(report(host(1), "tank", sequence, "reef", &[("e0", 1.0)]))).unwrap();
     }
-    assert_eq!(store.history.maintain(at(1_000)).unwrap().sealed, 0);
-    let done = store.history.maintain(at(48 * 3600 + 55)).unwrap();
-    assert_eq!((done.sealed, done.pruned), (5, 5));
+    store.history.maintain(at(1_000)).unwrap();
+    assert_eq!(replayed(&*store.history, 0).len(), 10, "they may be asked for again");
+    store.history.maintain(at(48 * 3600 + 55)).unwrap();
     assert_eq!(replayed(&*store.history, 0).len(), 5);
+}
+
+#[test]
+fn tiers_answer_what_they_are_kept_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = vec![
+        RetentionRule {
+            kind: "aqua*".into(),
+            field: "e1".into(),
+            raw: Duration::from_secs(20 * 24 * 3600),
+            ..RetentionRule::like(&Retention::default())
+        },
+        RetentionRule {
+            kind: "*".into(),
+            field: "e2".into(),
+            raw: Duration::ZERO,
+            ..RetentionRule::like(&Retention::default())
+        },
+    ];
+    let options = Options { retention: Retention { rules, ..Retention::default() }, ..options() };
+    let store = Store::open(folder.path(), options).unwrap();
+    // Ten days, a report every ten minutes.
+    let days = 10;
+    let mut expected = Vec::new();
+    for sequence in 1..=days * 144_u64 {
+        let value = (sequence * 7 % 31) as f64;
+        let report = report(host(1), "tank", sequence, "reef", &[("e0", value), ("e1", value * 10.0), ("e2", 100.0)]);
+        let second = sequence as i64 * 600;
+        let receipt = Arrival { at: at(second), received_at: at(second), ..arrival(report) };
+        let kept = Box::new(|result: Result<Receipt, StoreError>| assert_eq!(result.unwrap().kept, 2));
+        store.history.append(receipt, catalogue(), kept);
+        expected.push((second, value));
+        if sequence % 36 == 0 {
+            store.history.release(store.history.last_row());
+            store.history.maintain(at(second)).unwrap();
+        }
+    }
+    let ask = |field: &str, step: u64| {
+        let asked = query(
+            vec![key(host(1), "reef", field)],
+            at(0),
+            at(days as i64 * 86_400 + 600),
+            Some(Duration::from_secs(step)),
+        );
+        let mut answer = store.history.query(&asked).unwrap();
+        let series = answer.series.remove(0);
+        let Points::Stepped(buckets) = series.points else { panic!("steps were asked for") };
+        (
+            series.tier,
+            answer.t.into_iter().zip(buckets).filter_map(|(t, bucket)| Some((t, bucket?))).collect::<Vec<_>>(),
+        )
+    };
+    let model = |step: i64| {
+        let mut buckets = std::collections::BTreeMap::<i64, Bucket>::new();
+        for (second, value) in &expected {
+            let start = at(*second).millis().div_euclid(step * 1000) * step * 1000;
+            buckets.entry(start).and_modify(|bucket| bucket.add(*value)).or_insert(Bucket::of(*value));
+        }
+        buckets.into_iter().map(|(start, bucket)| (Timestamp::from_millis(start), bucket)).collect::<Vec<_>>()
+    };
+    assert_eq!(ask("e0", 3_600), (Tier::Hour, model(3_600)));
+    assert_eq!(ask("e0", 1_800), (Tier::FiveMinutes, model(1_800)));
+    // What is finer comes from what is left: readings, and before that buckets.
+    let (tier, fine) = ask("e0", 60);
+    assert_eq!(tier, Tier::FiveMinutes);
+    assert_eq!(fine.iter().map(|(_, bucket)| bucket.count).sum::<u64>(), days * 144);
+    let kept = raw(&*store.history, key(host(1), "reef", "e0"));
+    assert!((288..=3 * 144 + 1).contains(&kept.len()), "two days and what is left of the third: {}", kept.len());
+    assert_eq!(kept, expected[expected.len() - kept.len()..]);
+    assert_eq!(raw(&*store.history, key(host(1), "reef", "e1")).len(), days as usize * 144, "kept longer");
+    assert_eq!(ask("e1", 60).0, Tier::Raw);
+    assert_eq!(raw(&*store.history, key(host(1), "reef", "e2")), [], "not kept");
+    assert_eq!(
+        replayed(&*store.history, store.history.last_row() - 1)[0].1.report.scopes[0].facets[0].readings.len(),
+        3
+    );
+
+    // A week late: counted into the buckets, once.
+    for (sequence, second) in [(90_001_u64, 150), (90_002, 100_050), (90_003, 100_040)] {
+        let late = report(host(1), "tank", sequence, "reef", &[("e0", 500.0)]);
+        append(&*store.history, Arrival { at: at(second), received_at: at(864_000), ..arrival(late) }).unwrap();
+        expected.push((second, 500.0));
+    }
+    expected.sort_by_key(|(second, _)| *second);
+    let check = |store: &Store| {
+        let asked = query(vec![key(host(1), "reef", "e0")], at(0), at(864_600), Some(Duration::from_secs(3_600)));
+        let answer = store.history.query(&asked).unwrap();
+        let Points::Stepped(buckets) = &answer.series[0].points else { panic!("steps were asked for") };
+        let found: Vec<_> = answer.t.iter().zip(buckets).filter_map(|(t, bucket)| Some((*t, (*bucket)?))).collect();
+        let mut buckets = std::collections::BTreeMap::<i64, Bucket>::new();
+        for (second, value) in &expected {
+            let start = at(*second).millis().div_euclid(3_600_000) * 3_600_000;
+            buckets.entry(start).and_modify(|bucket| bucket.add(*value)).or_insert(Bucket::of(*value));
+        }
+        let model: Vec<_> =
+            buckets.into_iter().map(|(start, bucket)| (Timestamp::from_millis(start), bucket)).collect();
+        assert_eq!(found, model);
+    };
+    check(&store);
+    for day in [10, 11, 12, 13, 14, 20, 21, 22] {
+        store.history.maintain(at(day * 86_400)).unwrap();
+        check(&store);
+    }
+    let stats = store.history.stats().unwrap();
+    assert!(stats.part("1h").unwrap().values > 200 && stats.part("5m").unwrap().bytes > 0, "{stats:?}");
+}
+
+#[test]
+fn a_clock_that_runs_a_year_ahead_and_comes_back_deletes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let year = 365 * 86_400;
+    let mut sequence = 0;
+    let mut tell = |second: i64| {
+        sequence += 1;
+        let told = report(host(1), "tank", sequence, "reef", &[("e0", sequence as f64)]);
+        append(&*store.history, Arrival { at: at(second), received_at: at(second), ..arrival(told) }).unwrap();
+        store.history.release(store.history.last_row());
+        store.history.maintain(at(second + 1)).unwrap()
+    };
+    tell(0);
+    tell(10);
+    for second in (0..7_200).step_by(600) {
+        assert_eq!(tell(year + second).pruned, 0);
+    }
+    for second in (20..7_200).step_by(600) {
+        assert_eq!(tell(second).pruned, 0);
+    }
+    assert_eq!(raw(&*store.history, key(host(1), "reef", "e0")).len(), 14);
+    let all = query(vec![key(host(1), "reef", "e0")], at(0), at(year + 7_200), None);
+    let answer = store.history.query(&all).unwrap();
+    let Points::Raw(points) = &answer.series[0].points else { panic!("points were asked for") };
+    assert_eq!(points.len(), 26);
+    assert_eq!(store.history.stats().unwrap().waiting, 0, "what claims to be from the future is sealed too");
+}
+
+#[test]
+fn a_cap_on_the_size_deletes_the_oldest_and_says_nothing_false() {
+    let folder = tempfile::tempdir().unwrap();
+    let retention =
+        Retention { raw: Duration::from_secs(365 * 86_400), max_bytes: Some(600_000), ..Retention::default() };
+    let store = Store::open(folder.path(), Options { retention, ..options() }).unwrap();
+    let mut seed = 1_u64;
+    for day in 0..12_i64 {
+        for tick in 0..200_i64 {
+            let names: Vec<(String, f64)> = (0..10)
+                .map(|field| {
+                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    (format!("e-{}", field % 9 + 1), (seed >> 24) as f64)
+                })
+                .collect();
+            let readings: Vec<(&str, f64)> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+            let told = report(host(1), "tank", (day * 200 + tick) as u64 + 1, "reef", &readings);
+            let second = day * 86_400 + tick * 400;
+            let arrival = Arrival { at: at(second), received_at: at(second), ..arrival(told) };
+            store.history.append(arrival, catalogue(), Box::new(|result| assert!(result.is_ok())));
+        }
+        store.history.flush().unwrap();
+        store.history.release(store.history.last_row());
+        store.history.maintain(at((day + 1) * 86_400 + 7_200)).unwrap();
+    }
+    let bytes = std::fs::metadata(folder.path().join("history.db")).unwrap().len();
+    assert!(bytes < 1_000_000, "{bytes}");
+    let kept = raw(&*store.history, key(host(1), "reef", "e-1"));
+    assert!(kept.len() > 100 && kept.len() < 1_500, "{}", kept.len());
+    assert_eq!(kept.last().unwrap().0, 11 * 86_400 + 199 * 400, "the newest stays");
+    // Where readings went, buckets answer.
+    let asked = query(vec![key(host(1), "reef", "e-1")], at(0), at(12 * 86_400), Some(Duration::from_secs(3600)));
+    let answer = store.history.query(&asked).unwrap();
+    let Points::Stepped(buckets) = &answer.series[0].points else { panic!("steps were asked for") };
+    assert_eq!(buckets.iter().flatten().map(|bucket| bucket.count).sum::<u64>(), 2_400);
 }
 
 #[test]

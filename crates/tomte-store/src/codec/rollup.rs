@@ -137,7 +137,7 @@ pub fn coarsen(fine: &[Roll], step: i64) -> Vec<Roll> {
 
 /// Adds a series' buckets to a table whose rows are at `starts`. Both are in
 /// order, and every bucket's start is among the rows.
-pub fn add(table: &mut Writer, starts: &[i64], series: u64, exponent: i8, rolls: &[Roll]) {
+pub fn add(table: &mut Writer, starts: &[i64], series: u64, exponent: i8, rolls: &[Roll], effort: Effort) {
     let mut row = 0_usize;
     let rows = rolls.iter().map(|roll| {
         row += starts.get(row..).unwrap_or_default().partition_point(|start| *start < roll.start);
@@ -147,11 +147,11 @@ pub fn add(table: &mut Writer, starts: &[i64], series: u64, exponent: i8, rolls:
     table.add_with(series, |bytes| {
         bytes.push(exponent.cast_unsigned());
         presence.write(bytes);
-        write(rolls, bytes);
+        write(rolls, effort, bytes);
     });
 }
 
-fn write(rolls: &[Roll], bytes: &mut Vec<u8>) {
+fn write(rolls: &[Roll], effort: Effort, bytes: &mut Vec<u8>) {
     let Some(first) = rolls.first() else { return };
     let whole = rolls.iter().all(Roll::is_whole);
     let same_count = rolls.iter().all(|roll| roll.count == first.count);
@@ -160,7 +160,7 @@ fn write(rolls: &[Roll], bytes: &mut Vec<u8>) {
     bytes.push(flag(!whole, DOUBLES) | flag(same_count, SAME_COUNT) | flag(same_age, SAME_AGE));
     let column = |numbers: Vec<i64>, exponent: i8| {
         let mut column = Vec::new();
-        column::encode(&numbers, exponent, Effort::Small, &mut column);
+        column::encode(&numbers, exponent, effort, &mut column);
         column
     };
     let with_length = |column: Vec<u8>, bytes: &mut Vec<u8>| {
@@ -291,7 +291,7 @@ mod tests {
         // A row that this series has nothing in.
         starts.insert(0, starts.first().map_or(0, |start| start - 300_000));
         let mut table = Writer::new(&starts, 0, Effort::Small);
-        add(&mut table, &starts, 9, exponent, rolls);
+        add(&mut table, &starts, 9, exponent, rolls, Effort::Small);
         let bytes = table.finish();
         let header = Header::read(&bytes).unwrap();
         assert_eq!(read_all(&header, &bytes).unwrap(), [(9, exponent, rolls.to_vec())]);

@@ -294,6 +294,18 @@ impl Header {
         Some(Self { rows, interval_millis, first, last, times, entries, length: at })
     }
 
+    /// How many rows and entries a table has, by its first bytes. Not checked.
+    #[must_use]
+    pub fn read_counts(bytes: &[u8]) -> Option<(usize, usize)> {
+        let mut header = bytes.get(if *bytes.first()? == CHECKED { 5 } else { 1 }..)?;
+        take_length(&mut header)?;
+        let rows = take_length(&mut header)?;
+        for _ in 0..4 {
+            take_varint(&mut header)?;
+        }
+        Some((rows.min(MAX_ROWS), take_length(&mut header)?.min(MAX_ROWS)))
+    }
+
     /// Reads the times.
     pub fn read_times(&self, bytes: &[u8], times: &mut Vec<i64>) -> Option<()> {
         column::decode(bytes.get(self.times.clone())?, self.rows, times)

@@ -17,13 +17,14 @@
 //! resolution, zigzag; a value without a resolution is its bits as a double,
 //! bytes reversed, since round numbers end in zeros. Varints are LEB128.
 
+use std::collections::BTreeMap;
+
 use tomte_model::Resolution;
+
+use crate::codec::{AS_DOUBLE, put_varint, take_varint, unzigzag, zigzag};
 
 /// The one format so far.
 const FORMAT: u8 = 1;
-
-/// The exponent that stands for "kept as a double".
-pub(super) const AS_DOUBLE: i8 = 127;
 
 /// The integer that a value is kept as. `None` when it is not finite or has
 /// too many steps.
@@ -40,6 +41,69 @@ pub(super) fn from_integer(integer: u64, exponent: i8) -> f64 {
         return f64::from_bits(integer.swap_bytes());
     }
     Resolution::power_of_ten(exponent).from_steps(unzigzag(integer))
+}
+
+/// The number that a table keeps for an integer.
+pub(super) fn to_number(integer: u64, exponent: i8) -> i64 {
+    if exponent == AS_DOUBLE { integer.swap_bytes().cast_signed() } else { unzigzag(integer) }
+}
+
+/// How much the host's own time is ahead of the report's, and how often its
+/// collector reports, both in milliseconds.
+pub(super) fn skew_and_interval(body: &[u8]) -> Option<(i64, u32)> {
+    let opened = Opened::new(body)?;
+    Some((opened.skew_millis, opened.interval_millis))
+}
+
+/// Puts many bodies of one collector into columns.
+#[derive(Debug, Default)]
+pub(super) struct Columns {
+    /// By series: which bodies have a value, and the integers.
+    pub(super) columns: BTreeMap<u64, (Vec<u32>, Vec<u64>)>,
+    /// Of the last body: its runs, and what is in them.
+    runs: Vec<u8>,
+    numbers: Vec<u64>,
+}
+
+impl Columns {
+    /// Adds the body that stands in a row. `None` when it makes no sense.
+    pub(super) fn add(&mut self, row: u32, body: &[u8]) -> Option<()> {
+        let opened = Opened::new(body)?;
+        if self.runs != opened.runs {
+            self.numbers.clear();
+            let numbers = &mut self.numbers;
+            each_run(opened.runs, |first, length| {
+                // A body cannot hold more values than it has bytes.
+                (length <= (body.len() - numbers.len().min(body.len())) as u64)
+                    .then(|| numbers.extend(first..first + length))
+            })?;
+            self.runs.clear();
+            self.runs.extend_from_slice(opened.runs);
+        }
+        let mut values = opened.values;
+        let mut columns = self.columns.iter_mut().peekable();
+        // Mostly the series are those that are there, in the same order.
+        let mut others = Vec::new();
+        for number in &self.numbers {
+            let integer = take_varint(&mut values)?;
+            while columns.peek().is_some_and(|(series, _)| *series < number) {
+                columns.next();
+            }
+            match columns.next_if(|(series, _)| *series == number) {
+                Some((_, (rows, integers))) => {
+                    rows.push(row);
+                    integers.push(integer);
+                }
+                None => others.push((*number, integer)),
+            }
+        }
+        for (number, integer) in others {
+            let (rows, integers) = self.columns.entry(number).or_default();
+            rows.push(row);
+            integers.push(integer);
+        }
+        Some(())
+    }
 }
 
 /// Writes a body. `values` are series numbers with their integers, by number,
@@ -138,6 +202,7 @@ impl Picker {
 /// A body's parts.
 struct Opened<'a> {
     interval_millis: u32,
+    skew_millis: i64,
     /// From the number of runs to the last one.
     runs: &'a [u8],
     values: &'a [u8],
@@ -147,11 +212,11 @@ impl<'a> Opened<'a> {
     fn new(body: &'a [u8]) -> Option<Self> {
         let (&FORMAT, mut rest) = body.split_first()? else { return None };
         let interval_millis = u32::try_from(take_varint(&mut rest)?).ok()?;
-        take_varint(&mut rest)?;
+        let skew_millis = unzigzag(take_varint(&mut rest)?);
         let start = rest;
         let count = take_varint(&mut rest)?;
         let values = skip_varints(rest, usize::try_from(count.checked_mul(2)?).ok()?)?;
-        Some(Self { interval_millis, runs: &start[..start.len() - values.len()], values })
+        Some(Self { interval_millis, skew_millis, runs: &start[..start.len() - values.len()], values })
     }
 }
 
@@ -168,31 +233,6 @@ fn each_run(mut runs: &[u8], mut each: impl FnMut(u64, u64) -> Option<()>) -> Op
     Some(())
 }
 
-pub(super) fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-pub(super) fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        let bits = u64::from(byte & 0x7F);
-        if shift == 63 && bits > 1 {
-            return None;
-        }
-        number |= bits << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
-}
-
 fn skip_varints(bytes: &[u8], count: usize) -> Option<&[u8]> {
     if count == 0 {
         return Some(bytes);
@@ -203,14 +243,6 @@ fn skip_varints(bytes: &[u8], count: usize) -> Option<&[u8]> {
         left == 0
     })?;
     Some(&bytes[last + 1..])
-}
-
-pub(super) fn zigzag(number: i64) -> u64 {
-    (number.cast_unsigned() << 1) ^ (number >> 63).cast_unsigned()
-}
-
-fn unzigzag(number: u64) -> i64 {
-    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
 
 #[cfg(test)]

@@ -14,8 +14,11 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 use tomte_model::{Catalogue, HostId, Name, Report, ResourceKey};
 
-use super::body::{self, AS_DOUBLE};
+use super::body;
 use super::frame::{self, Frame};
+use super::names::Named;
+use super::retention::Rules;
+use crate::codec::AS_DOUBLE;
 use crate::history::Arrival;
 use crate::sqlite::Fault;
 
@@ -30,8 +33,9 @@ const REMEMBERED: usize = 4;
 /// How long a kind, a name or a field may be to have a series.
 const MAX_NAME: usize = 1024;
 
-/// How far the time of a series' last reading may lag behind in the table.
-const SAVE_LAST_AT_AFTER: i64 = 3_600_000;
+/// A series that had no reading for so long does not count against the limit:
+/// containers come and go. The time that is known of it may lag by a day.
+const RETIRED_AFTER: i64 = 3 * 86_400_000;
 
 /// Where a reading of a report goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +50,9 @@ pub(super) enum Slot {
         #[serde(rename = "e")]
         exponent: i8,
     },
+    /// Nowhere: no history of it is wanted.
+    #[serde(rename = "n")]
+    NotKept,
     /// Nowhere: the host has too many series.
     #[serde(rename = "o")]
     OverLimit,
@@ -57,7 +64,6 @@ pub(super) enum Slot {
 /// A report, ready to be written.
 #[derive(Debug)]
 pub(super) struct Filing {
-    pub(super) host: i64,
     pub(super) collector: i64,
     pub(super) frame: i64,
     pub(super) body: Vec<u8>,
@@ -71,6 +77,9 @@ pub(super) struct Filing {
 #[derive(Debug)]
 pub(super) struct Dictionary {
     series_per_host: usize,
+    rules: Rules,
+    /// Series that were made since the last commit.
+    pub(super) fresh: Vec<(HostId, Named)>,
     hosts: HashMap<HostId, HostEntry>,
     /// What the remembered layouts took the resolutions from.
     catalogue: Option<Arc<Catalogue>>,
@@ -106,17 +115,24 @@ struct Layout {
     slots: Vec<Slot>,
     /// The readings that have a series, by the series' number.
     order: Vec<usize>,
-    last_at: i64,
-    saved_at: i64,
 }
 
 impl Dictionary {
-    pub(super) fn new(series_per_host: usize) -> Self {
-        Self { series_per_host, hosts: HashMap::new(), catalogue: None, generation: 0, hashing: RandomState::default() }
+    pub(super) fn new(series_per_host: usize, rules: Rules) -> Self {
+        Self {
+            series_per_host,
+            rules,
+            fresh: Vec::new(),
+            hosts: HashMap::new(),
+            catalogue: None,
+            generation: 0,
+            hashing: RandomState::default(),
+        }
     }
 
     /// Forgets everything; it is read again when it is needed.
     pub(super) fn forget(&mut self) {
+        self.fresh.clear();
         self.hosts.clear();
     }
 
@@ -131,11 +147,11 @@ impl Dictionary {
     }
 
     /// The number of a host, made if need be.
-    pub(super) fn host(&mut self, tx: &Transaction<'_>, id: HostId) -> Result<i64, Fault> {
-        Ok(self.host_entry(tx, id)?.number)
+    pub(super) fn host(&mut self, tx: &Transaction<'_>, id: HostId, at: i64) -> Result<i64, Fault> {
+        Ok(self.host_entry(tx, id, at)?.number)
     }
 
-    fn host_entry(&mut self, tx: &Transaction<'_>, id: HostId) -> Result<&mut HostEntry, Fault> {
+    fn host_entry(&mut self, tx: &Transaction<'_>, id: HostId, at: i64) -> Result<&mut HostEntry, Fault> {
         match self.hosts.entry(id) {
             std::collections::hash_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             std::collections::hash_map::Entry::Vacant(vacant) => {
@@ -150,9 +166,7 @@ impl Dictionary {
                         tx.last_insert_rowid()
                     }
                 };
-                let series: i64 =
-                    tx.query_row("SELECT count(*) FROM series WHERE host = ?1", [number], |row| row.get(0))?;
-                let series = usize::try_from(series).unwrap_or(usize::MAX);
+                let series = active_series(tx, number, at)?;
                 Ok(vacant.insert(HostEntry { number, series, collectors: HashMap::new() }))
             }
         }
@@ -171,7 +185,9 @@ impl Dictionary {
         let hashing = self.hashing.clone();
         let limit = self.series_per_host;
         let generation = &mut self.generation.clone();
-        let host = self.host_entry(tx, report.host)?;
+        let rules = self.rules.clone();
+        let mut fresh = Vec::new();
+        let host = self.host_entry(tx, report.host, at)?;
         let host_number = host.number;
         if !host.collectors.contains_key(&report.collector) {
             let entry = collector(tx, host, &report.collector)?;
@@ -188,20 +204,28 @@ impl Dictionary {
             None => {
                 *generation += 1;
                 let limit = if entry.beyond { 0 } else { limit };
-                let slots = slots(tx, (host_number, entry.number, at), report, catalogue, limit, &mut host.series)?;
+                let mut maker = Maker {
+                    tx,
+                    host: host_number,
+                    collector: entry.number,
+                    at,
+                    limit,
+                    rules: &rules,
+                    fresh: &mut fresh,
+                };
+                let slots = maker.slots(report, catalogue, &mut host.series)?;
                 let mut order: Vec<usize> = (0..slots.len()).collect();
                 order.retain(|index| matches!(slots[*index], Slot::Series { .. }));
                 order.sort_by_key(|index| match slots[*index] {
                     Slot::Series { number, .. } => number,
                     _ => 0,
                 });
-                let layout = Layout { shape, generation: *generation, slots, order, last_at: at, saved_at: i64::MIN };
+                let layout = Layout { shape, generation: *generation, slots, order };
                 entry.layouts.insert(0, layout);
                 entry.layouts.truncate(REMEMBERED);
             }
         }
         let layout = &mut entry.layouts[0];
-        layout.last_at = layout.last_at.max(at);
 
         hasher.write_u64(layout.generation);
         frame::hash_rest(report, &mut hasher);
@@ -220,8 +244,9 @@ impl Dictionary {
                 number
             }
         };
-        let filing = values(arrival, layout, (host_number, entry.number, frame));
+        let filing = values(arrival, layout, (entry.number, frame));
         self.generation = *generation;
+        self.fresh.append(&mut fresh);
         Ok(filing)
     }
 
@@ -240,31 +265,9 @@ impl Dictionary {
     }
 
     /// The frames that the next reports may refer to.
-    pub(super) fn frames(&self) -> impl Iterator<Item = i64> {
-        self.hosts
-            .values()
-            .flat_map(|host| host.collectors.values())
-            .flat_map(|collector| collector.frames.iter().map(|(_, number)| *number))
-    }
-
-    /// Writes down when series last had a reading, where that has moved on by
-    /// more than it may lag.
-    pub(super) fn save_last_at(&mut self, tx: &Transaction<'_>) -> Result<(), Fault> {
-        let mut update =
-            tx.prepare_cached("UPDATE series SET last_at = max(last_at, ?2) WHERE number = ?1 AND last_at < ?2")?;
-        let collectors = self.hosts.values_mut().flat_map(|host| host.collectors.values_mut());
-        for layout in collectors.flat_map(|collector| &mut collector.layouts) {
-            if layout.last_at.saturating_sub(layout.saved_at) < SAVE_LAST_AT_AFTER {
-                continue;
-            }
-            for slot in &layout.slots {
-                if let Slot::Series { number, .. } = slot {
-                    update.execute((number.cast_signed(), layout.last_at))?;
-                }
-            }
-            layout.saved_at = layout.last_at;
-        }
-        Ok(())
+    pub(super) fn frames(&self) -> HashSet<i64> {
+        let collectors = self.hosts.values().flat_map(|host| host.collectors.values());
+        collectors.flat_map(|collector| &collector.frames).map(|(_, number)| *number).collect()
     }
 }
 
@@ -296,57 +299,83 @@ fn collector(tx: &Transaction<'_>, host: &HostEntry, name: &str) -> Result<Colle
 }
 
 /// Finds or makes the series of a report's readings.
-fn slots(
-    tx: &Transaction<'_>,
-    (host, collector, at): (i64, i64, i64),
-    report: &Report,
-    catalogue: &Catalogue,
+struct Maker<'a> {
+    tx: &'a Transaction<'a>,
+    host: i64,
+    collector: i64,
+    at: i64,
     limit: usize,
-    count: &mut usize,
-) -> Result<Vec<Slot>, Fault> {
-    let mut find = tx.prepare_cached(
-        "SELECT number FROM series
+    rules: &'a Rules,
+    fresh: &'a mut Vec<(HostId, Named)>,
+}
+
+impl Maker<'_> {
+    fn slots(&mut self, report: &Report, catalogue: &Catalogue, count: &mut usize) -> Result<Vec<Slot>, Fault> {
+        let Self { tx, host, collector, at, limit, .. } = *self;
+        if *count >= limit {
+            *count = active_series(tx, host, at)?;
+        }
+        let mut find = tx.prepare_cached(
+            "SELECT number FROM series
          WHERE host = ?1 AND collector = ?2 AND kind = ?3 AND name = ?4 AND field = ?5 AND exponent = ?6",
-    )?;
-    let mut insert = tx.prepare_cached(
-        "INSERT INTO series (host, collector, kind, name, field, exponent, last_at)
+        )?;
+        let mut insert = tx.prepare_cached(
+            "INSERT INTO series (host, collector, kind, name, field, exponent, last_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?;
-    let mut seen: HashSet<(&ResourceKey, &str)> = HashSet::new();
-    let mut slots = Vec::new();
-    for facet in report.scopes.iter().flat_map(|scope| &scope.facets) {
-        let ResourceKey { kind, name } = &facet.resource;
-        let definition = catalogue.kind(kind);
-        for (field, _) in &facet.readings {
-            let lengths = [kind.len(), name.len(), field.len()];
-            if !seen.insert((&facet.resource, field)) || lengths.iter().any(|length| *length > MAX_NAME) {
-                slots.push(Slot::Unfit);
-                continue;
-            }
-            let exponent =
-                definition.and_then(|kind| kind.field(field)).map_or(AS_DOUBLE, |field| field.resolution.exponent());
-            let key = params![host, collector, kind, name, field, exponent];
-            let known = find.query_row(key, |row| row.get::<_, i64>(0)).optional()?;
-            let number = match known {
-                Some(number) => number,
-                None if *count >= limit => {
-                    slots.push(Slot::OverLimit);
+        )?;
+        let mut seen: HashSet<(&ResourceKey, &str)> = HashSet::new();
+        let mut slots = Vec::new();
+        for facet in report.scopes.iter().flat_map(|scope| &scope.facets) {
+            let ResourceKey { kind, name } = &facet.resource;
+            let definition = catalogue.kind(kind);
+            for (field, _) in &facet.readings {
+                let lengths = [kind.len(), name.len(), field.len()];
+                if !seen.insert((&facet.resource, field)) || lengths.iter().any(|length| *length > MAX_NAME) {
+                    slots.push(Slot::Unfit);
                     continue;
                 }
-                None => {
-                    insert.execute(params![host, collector, kind, name, field, exponent, at])?;
-                    *count += 1;
-                    tx.last_insert_rowid()
+                if !self.rules.keeps(kind, field) {
+                    slots.push(Slot::NotKept);
+                    continue;
                 }
-            };
-            slots.push(Slot::Series { number: number.cast_unsigned(), exponent });
+                let exponent = definition
+                    .and_then(|kind| kind.field(field))
+                    .map_or(AS_DOUBLE, |field| field.resolution.exponent());
+                let key = params![host, collector, kind, name, field, exponent];
+                let known = find.query_row(key, |row| row.get::<_, i64>(0)).optional()?;
+                let number = match known {
+                    Some(number) => number,
+                    None if *count >= limit => {
+                        slots.push(Slot::OverLimit);
+                        continue;
+                    }
+                    None => {
+                        insert.execute(params![host, collector, kind, name, field, exponent, at])?;
+                        *count += 1;
+                        let number = tx.last_insert_rowid();
+                        let (kind, name, field) = ((&**kind).into(), name.as_str().into(), (&**field).into());
+                        let named = Named { kind, name, field, number: number.cast_unsigned(), collector, exponent };
+                        self.fresh.push((report.host, named));
+                        number
+                    }
+                };
+                slots.push(Slot::Series { number: number.cast_unsigned(), exponent });
+            }
         }
+        Ok(slots)
     }
-    Ok(slots)
+}
+
+/// How many series of a host had a reading of late.
+fn active_series(tx: &Transaction<'_>, host: i64, at: i64) -> Result<usize, Fault> {
+    let count: i64 = tx
+        .prepare_cached("SELECT count(*) FROM series WHERE host = ?1 AND last_at >= ?2")?
+        .query_row((host, at.saturating_sub(RETIRED_AFTER)), |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 /// Puts a report's values into bytes.
-fn values(arrival: &Arrival, layout: &Layout, (host, collector, frame): (i64, i64, i64)) -> Filing {
+fn values(arrival: &Arrival, layout: &Layout, (collector, frame): (i64, i64)) -> Filing {
     let report = &*arrival.report;
     let readings: Vec<f64> = report
         .scopes
@@ -356,11 +385,11 @@ fn values(arrival: &Arrival, layout: &Layout, (host, collector, frame): (i64, i6
         .collect();
     let integer = |index: usize| match layout.slots[index] {
         Slot::Series { number, exponent } => Some((number, body::to_integer(readings[index], exponent)?)),
-        Slot::OverLimit | Slot::Unfit => None,
+        Slot::NotKept | Slot::OverLimit | Slot::Unfit => None,
     };
     let integers: Vec<(u64, u64)> = layout.order.iter().filter_map(|index| integer(*index)).collect();
     let kept = integers.len();
-    let mut over_limit = 0;
+    let (mut over_limit, mut not_kept) = (0, 0);
     let mut unkept = Vec::new();
     if kept < readings.len() {
         for (index, value) in readings.iter().enumerate() {
@@ -368,18 +397,18 @@ fn values(arrival: &Arrival, layout: &Layout, (host, collector, frame): (i64, i6
                 continue;
             }
             over_limit += usize::from(layout.slots[index] == Slot::OverLimit);
+            not_kept += usize::from(layout.slots[index] == Slot::NotKept);
             frame::put_unkept(&mut unkept, index, *value);
         }
     }
     let skew = report.moment.wall.millis().wrapping_sub(arrival.at.millis());
     Filing {
-        host,
         collector,
         frame,
         body: body::encode(report.interval_millis, skew, &integers),
         unkept: (!unkept.is_empty()).then_some(unkept),
         kept,
         over_limit,
-        unfit: readings.len() - kept - over_limit,
+        unfit: readings.len() - kept - over_limit - not_kept,
     }
 }

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use tomte_model::report::{Outcome, Scope, Value};
 use tomte_model::{BootId, HostId, Moment, Name, Position, Report};
 
-use super::body::{self, put_varint, take_varint};
+use super::body;
 use super::dictionary::Slot;
+use crate::codec::{put_varint, take_varint};
 
 /// A frame as it is kept, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,43 +1,61 @@
 //! `history.db`: one thread writes, a pool reads.
 //!
-//! A report is first written whole into `arrival`, in the order of arrival,
-//! together with the received ranges: few pages are touched, so a commit is
-//! cheap. Once the hub's records cover it and enough have gathered, the
-//! readings of many reports are moved to `reading` at once, ordered by
-//! collector and time, which is how queries want them ([`care`]). Until then
-//! the memory knows where each collector's rows are ([`Unfiled`]).
+//! A report is first appended to the [`journal`], whole; the newest readings
+//! are in memory as well, in the [`head`]. Every two hours [`upkeep`] seals
+//! what the memory has into [`part`]s, adds it to the buckets of five minutes,
+//! merges the parts of a day that is over into one piece, and the buckets of
+//! eight days into theirs and into those of an hour. All of that is done
+//! beside the writer; it only applies what is ready, in short transactions.
 //!
-//! Start at [`writer`] for the way of a report, at [`query`] for the way back.
+//! Start at [`writer`] for the way of a report, at [`query`] for the way back,
+//! at [`place`] for where pieces are.
 
 mod body;
 mod care;
 mod changes;
 mod dictionary;
 mod frame;
+mod head;
+mod journal;
+mod load;
+mod merge;
+mod names;
+mod part;
+mod place;
+mod prune;
 mod query;
 mod ranges;
+mod replay;
+mod retention;
+mod upkeep;
 mod writer;
 
-use std::collections::HashMap;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
-use rusqlite::Connection;
 use tomte_model::{Catalogue, HostId, RangeSet, ResourceKey, Timestamp};
 
+use self::head::Head;
+use self::journal::Record;
+use self::names::Names;
 use self::ranges::Received;
-use self::writer::{Control, Job, Write, Writer};
-use super::Fault;
+use self::retention::Rules;
+use self::upkeep::Upkeep;
+use self::writer::{Control, Job, Step, Write, Writer};
 use super::file::{self, Folder, Kind, PAGE_SIZE};
 use super::pool::Pool;
 use crate::changes::{ChangeList, ChangeQuery, HostFacts, HostThen};
 use crate::history::{
-    Arrival, Checked, History, HistoryStats, HistoryStore, Maintained, OnDurable, PartStats, Progress, Query, Receipt,
-    Replayed, Row, Series, SeriesKey,
+    Arrival, Checked, History, HistoryStats, HistoryStore, Maintained, OnDurable, Progress, Query, Receipt, Replayed,
+    Row, Series, SeriesKey,
 };
 use crate::{OpenError, Options, StoreError};
 
@@ -45,7 +63,7 @@ pub(super) const KIND: Kind = Kind {
     file: "history.db",
     // "TomH" in ASCII.
     application_id: 0x546F_6D48,
-    migrations: &[include_str!("schema.sql"), changes::SCHEMA],
+    migrations: &[include_str!("schema.sql"), changes::SCHEMA, include_str!("schema-3.sql")],
     check_whole: false,
 };
 
@@ -59,6 +77,10 @@ pub(crate) struct SqliteHistory {
     writer: Option<JoinHandle<()>>,
     readers: Pool,
     path: PathBuf,
+    options: Options,
+    rules: Rules,
+    /// Held by upkeep, so that there is one at a time.
+    caring: Mutex<()>,
     /// Kept locked while the database is open.
     _folder: Arc<Folder>,
 }
@@ -67,56 +89,69 @@ pub(crate) struct SqliteHistory {
 #[derive(Debug, Default)]
 struct Shared {
     received: RwLock<Received>,
-    unfiled: RwLock<Unfiled>,
+    names: RwLock<Names>,
+    head: RwLock<Head>,
+    /// Held while rows move from the head to the database: by readers from
+    /// when they look at the head until they have begun to read the database.
+    moving: RwLock<()>,
+    /// Row and time of receipt of what is in the journal: the last of each
+    /// commit.
+    marks: Mutex<VecDeque<(i64, i64)>>,
+    /// The last row that needs a frame.
+    frames: Mutex<HashMap<i64, i64>>,
     last_row: AtomicU64,
     released: AtomicU64,
+    /// Rows up to here are gone from the journal.
+    sealed: AtomicI64,
+    /// Slots of the journal in use.
+    slots: AtomicU64,
+    /// Whether there are rows as version 1 kept them.
+    legacy: AtomicBool,
+    /// When old history was last deleted, and from which day on there is some
+    /// in spite of the cap on the size.
+    pruned_at: AtomicI64,
+    raw_floor: AtomicI64,
+    five_floor: AtomicI64,
     trouble: Mutex<Option<StoreError>>,
+    /// Tests look at what a crash would leave after every commit.
+    #[cfg(test)]
+    committed: tests::Committed,
 }
 
-/// Where the rows are that are not in their final place yet: for each
-/// collector the time and number of its rows in `arrival`.
-///
-/// The writer adds rows after the commit that wrote them, and removes them
-/// after the commit that deleted them. A reader takes its copy first and opens
-/// its transaction then, so that each row it was told of is either still there
-/// or in its final place already, or in both: then it counts once.
-#[derive(Debug, Default)]
-struct Unfiled {
-    rows: HashMap<i64, Vec<(i64, i64)>>,
-    count: u64,
-}
-
-impl Unfiled {
-    fn add(&mut self, collector: i64, at: i64, row: i64) {
-        self.rows.entry(collector).or_default().push((at, row));
-        self.count += 1;
+impl Shared {
+    /// Something was committed.
+    fn committed(&self) {
+        #[cfg(test)]
+        self.committed.tell();
     }
 
-    /// Removes what is at or below a row.
-    fn remove_up_to(&mut self, row: i64) {
-        self.rows.retain(|_, rows| {
-            rows.retain(|(_, number)| *number > row);
-            !rows.is_empty()
-        });
-        self.count = self.rows.values().map(|rows| rows.len() as u64).sum();
-    }
-
-    fn remove_collectors(&mut self, collectors: &[i64]) {
-        for collector in collectors {
-            self.rows.remove(collector);
+    /// Takes reports into memory, which must come in order.
+    fn take(&self, records: &[Record]) {
+        let Some(last) = records.last() else { return };
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let mut head = self.head.write().unwrap_or_else(PoisonError::into_inner);
+        for record in records.iter().filter(|record| !record.quarantined) {
+            head.add(record.collector, (record.row, record.at), &record.body, &names.exponents);
         }
-        self.count = self.rows.values().map(|rows| rows.len() as u64).sum();
+        drop((head, names));
+        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        for record in records {
+            frames.insert(record.frame, record.row);
+        }
+        drop(frames);
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner).push_back((last.row, last.received_at));
     }
 }
 
 impl SqliteHistory {
     pub(crate) fn open(folder: &Arc<Folder>, options: &Options) -> Result<Self, OpenError> {
-        let (path, connection) = folder.connect(&KIND)?;
-        let loaded = load(&connection).and_then(|shared| {
+        let (path, mut connection) = folder.connect(&KIND)?;
+        let loaded = load::load(&mut connection).and_then(|loaded| {
             file::trust(&connection, true)?;
-            Ok(shared)
+            connection.pragma_update(None, "secure_delete", options.secure_delete)?;
+            Ok(loaded)
         });
-        let shared = loaded.map_err(|fault| match fault.of(DATABASE) {
+        let (shared, journal) = loaded.map_err(|fault| match fault.of(DATABASE) {
             StoreError::Damaged { source, .. } => OpenError::Damaged { path: path.clone(), what: source.to_string() },
             StoreError::Engine { source, .. } | StoreError::Io { source, .. } => {
                 OpenError::Engine { path: path.clone(), source }
@@ -125,7 +160,7 @@ impl SqliteHistory {
         })?;
         let shared = Arc::new(shared);
         let (jobs, queue) = mpsc::sync_channel(options.queue.max(1));
-        let writer = Writer::new(connection, options.clone(), Arc::clone(&shared), queue);
+        let writer = Writer::new(connection, options.clone(), Arc::clone(&shared), queue, journal);
         let writer = std::thread::Builder::new()
             .name("history-writer".into())
             .spawn(move || writer.run())
@@ -136,6 +171,9 @@ impl SqliteHistory {
             writer: Some(writer),
             readers: Pool::new(path.clone(), DATABASE, options.readers),
             path,
+            options: options.clone(),
+            rules: Rules::new(&options.retention),
+            caring: Mutex::new(()),
             _folder: Arc::clone(folder),
         })
     }
@@ -158,6 +196,11 @@ impl SqliteHistory {
         self.jobs.send(Job::Control(control(reply))).map_err(|_| StoreError::Closed)?;
         answer.recv().map_err(|_| StoreError::Closed)?
     }
+
+    /// Has the writer apply a step of upkeep.
+    fn apply(&self, step: Step) -> Result<(), StoreError> {
+        self.ask(|reply| Control::Apply { step, reply })
+    }
 }
 
 impl HistoryStore for SqliteHistory {
@@ -179,7 +222,8 @@ impl HistoryStore for SqliteHistory {
     }
 
     fn replay(&self, after: Row, each: &mut dyn FnMut(Row, Arrival)) -> Result<Replayed, StoreError> {
-        self.readers.read(|tx| query::replay(tx, after, each))
+        let after = after.max(self.shared.sealed.load(Ordering::Acquire).cast_unsigned());
+        self.readers.read(|tx| replay::replay(tx, after, each))
     }
 
     fn release(&self, row: Row) {
@@ -187,24 +231,15 @@ impl HistoryStore for SqliteHistory {
     }
 
     fn series(&self, host: HostId) -> Result<Vec<Series>, StoreError> {
-        self.readers.read(|tx| query::series(tx, host))
+        Ok(self.shared.names.read().unwrap_or_else(PoisonError::into_inner).series(host))
     }
 
     fn find(&self, hosts: &[HostId], wanted: &dyn Fn(&str, &str, &str) -> bool) -> Result<Vec<SeriesKey>, StoreError> {
-        let mut found = Vec::new();
-        for host in hosts {
-            let keys = self.series(*host)?.into_iter().map(|series| series.key);
-            found.extend(keys.filter(|key| wanted(&key.resource.kind, &key.resource.name, &key.field)));
-        }
-        Ok(found)
+        Ok(self.shared.names.read().unwrap_or_else(PoisonError::into_inner).find(hosts, wanted))
     }
 
     fn query(&self, query: &Query) -> Result<History, StoreError> {
-        let plan = query::Plan::new(query)?;
-        let sources = self.readers.read(|tx| plan.sources(tx))?;
-        // Before the transaction that reads the rows: see `Unfiled`.
-        let unfiled = plan.unfiled(&sources, &self.shared.unfiled.read().unwrap_or_else(PoisonError::into_inner));
-        self.readers.read(|tx| plan.run(tx, &sources, &unfiled))
+        query::run(self, query)
     }
 
     fn note_host(&self, host: HostId, at: Timestamp, facts: HostFacts, on_durable: OnDurable<()>) {
@@ -224,36 +259,27 @@ impl HistoryStore for SqliteHistory {
     }
 
     fn maintain(&self, now: Timestamp) -> Result<Maintained, StoreError> {
-        self.ask(|reply| Control::Maintain { now, reply })
+        let _alone = self.caring.lock().unwrap_or_else(PoisonError::into_inner);
+        Upkeep::new(self, now).run()
     }
 
     fn remove_host(&self, host: HostId) -> Result<(), StoreError> {
-        self.ask(|reply| Control::RemoveHost { host, reply })
+        let _alone = self.caring.lock().unwrap_or_else(PoisonError::into_inner);
+        care::remove_host(self, host)
     }
 
     fn stats(&self) -> Result<HistoryStats, StoreError> {
-        let waiting = self.shared.unfiled.read().unwrap_or_else(PoisonError::into_inner).count;
-        let (sealed, series, bytes) = self.readers.read(|tx| {
-            let count = |sql: &str| tx.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned);
-            let bytes = "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE name = 'reading' AND aggregate = TRUE";
-            Ok((count("SELECT count(*) FROM reading")?, count("SELECT count(*) FROM series")?, count(bytes)?))
-        })?;
-        let part = |name, pieces, bytes| PartStats { name, pieces, values: 0, bytes, oldest: None };
-        let parts = vec![part("waiting", waiting, 0), part("raw", sealed, bytes)];
-        let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |found| found.len());
-        let bytes = size(&self.path) + size(&self.path.with_extension("db-wal"));
-        Ok(HistoryStats { waiting, series, bytes, quarantined: 0, parts })
+        care::stats(self)
     }
 
-    fn check(&self, _progress: &mut dyn FnMut(Progress)) -> Result<Checked, StoreError> {
-        self.readers.read(|tx| {
-            let verdict: String = tx.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-            Ok(Checked { file: (verdict != "ok").then_some(verdict), ..Checked::default() })
-        })
+    fn check(&self, progress: &mut dyn FnMut(Progress)) -> Result<Checked, StoreError> {
+        let _alone = self.caring.lock().unwrap_or_else(PoisonError::into_inner);
+        care::check(self, progress)
     }
 
-    fn compact(&self, now: Timestamp, _progress: &mut dyn FnMut(Progress)) -> Result<u64, StoreError> {
-        self.maintain(now).map(|done| done.bytes_freed)
+    fn compact(&self, now: Timestamp, progress: &mut dyn FnMut(Progress)) -> Result<u64, StoreError> {
+        let _alone = self.caring.lock().unwrap_or_else(PoisonError::into_inner);
+        Upkeep::new(self, now).compact(progress)
     }
 
     fn backup(&self, target: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
@@ -286,39 +312,4 @@ impl Drop for SqliteHistory {
             let _ = writer.join();
         }
     }
-}
-
-/// Reads what must be known before anything is written.
-fn load(connection: &Connection) -> Result<Shared, Fault> {
-    let shared = Shared::default();
-    {
-        let mut received = shared.received.write().unwrap_or_else(PoisonError::into_inner);
-        let mut statement =
-            connection.prepare("SELECT id, epoch, ranges FROM received JOIN host ON host.number = received.outbox")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let host = HostId::from_bytes(row.get(0)?);
-            let epoch = row.get::<_, i64>(1)?.cast_unsigned();
-            let bytes: Vec<u8> = row.get(2)?;
-            let ranges = ranges::decode(&bytes).ok_or(rusqlite::Error::InvalidColumnType(
-                2,
-                "ranges".into(),
-                rusqlite::types::Type::Blob,
-            ))?;
-            received.set(host, epoch, ranges);
-        }
-        let mut unfiled = shared.unfiled.write().unwrap_or_else(PoisonError::into_inner);
-        let mut statement = connection.prepare("SELECT collector, at, row FROM arrival WHERE NOT quarantined")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            unfiled.add(row.get(0)?, row.get(1)?, row.get(2)?);
-        }
-        let last: i64 = connection.query_row(
-            "SELECT max(value, coalesce((SELECT max(row) FROM arrival), 0)) FROM meta WHERE key = 'last_row'",
-            [],
-            |row| row.get(0),
-        )?;
-        shared.last_row.store(last.cast_unsigned(), Ordering::Release);
-    }
-    Ok(shared)
 }

@@ -1,82 +1,68 @@
-//! The way back: series, points and buckets, and whole reports.
+//! The way back: points and buckets.
+//!
+//! A question without steps is answered from readings. One with steps may be
+//! answered from buckets: from those of an hour or of five minutes where they
+//! make up its steps exactly, and beyond the time for which finer ones are
+//! kept. What is not sealed yet comes from memory, in every case.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
-use rusqlite::{OptionalExtension, Row, Transaction};
-use tomte_model::{HostId, Moment, Position, Resolution, ResourceKey, Timestamp};
+use rusqlite::Transaction;
+use tomte_model::Timestamp;
 
-use super::Unfiled;
-use super::body::{AS_DOUBLE, Picker, from_integer};
-use super::frame::{Frame, RowParts};
+use super::SqliteHistory;
+use super::body::{self, Picker};
+use super::head::Block;
+use super::part::{self, FIVE_MINUTES};
+use super::place::{self, DAY, Kept, Piece};
 use crate::StoreError;
-use crate::history::{
-    Arrival, Bucket, History, Points, Query, Replayed, Row as RowNumber, Series, SeriesHistory, SeriesKey, Tier,
-};
+use crate::codec::rollup::{self, Roll};
+use crate::codec::table::{self, Header, Presence};
+use crate::history::{History, Points, Query, SeriesHistory, Tier};
 use crate::sqlite::Fault;
 
-/// How many frames a replay keeps decoded.
-const FRAMES: usize = 2_000;
-
-pub(super) fn series(tx: &Transaction<'_>, host: HostId) -> Result<Vec<Series>, Fault> {
-    let mut statement = tx.prepare_cached(
-        "SELECT kind, name, field, exponent FROM series
-         WHERE host = (SELECT number FROM host WHERE id = ?1)
-         ORDER BY kind, name, field, last_at",
-    )?;
-    let mut rows = statement.query([host.to_bytes()])?;
-    let mut series: Vec<Series> = Vec::new();
-    while let Some(row) = rows.next()? {
-        let resource = ResourceKey::new(row.get::<_, String>(0)?, row.get::<_, String>(1)?);
-        let key = SeriesKey { host, resource, field: row.get::<_, String>(2)?.into() };
-        let exponent: i8 = row.get(3)?;
-        let resolution = (exponent != AS_DOUBLE).then(|| Resolution::power_of_ten(exponent));
-        // Of one that was kept in several ways, the latest says how it is now.
-        match series.last_mut() {
-            Some(last) if last.key == key => last.resolution = resolution,
-            _ => series.push(Series { key, resolution }),
-        }
-    }
-    Ok(series)
-}
+const HOUR: i64 = 3_600_000;
 
 /// A query, checked.
-pub(super) struct Plan<'a> {
+struct Plan<'a> {
     query: &'a Query,
     from: i64,
     to: i64,
     grid: Option<Grid>,
+    /// By collector: what is wanted of it, by series.
+    sources: BTreeMap<i64, Vec<Wanted>>,
 }
 
 /// The steps of a query.
+#[derive(Clone, Copy)]
 struct Grid {
     step: i64,
     first: i64,
     count: usize,
 }
 
-/// The rows of one collector, and what is wanted of them.
-pub(super) struct Source {
-    collector: i64,
-    /// By series number: its exponent, and its place in the query.
-    series: BTreeMap<u64, (i8, usize)>,
-}
-
-/// One series' answer while it grows.
-struct Growing {
-    interval_millis: u32,
-    newest: i64,
-    raw: Vec<(i64, f64)>,
-    /// With the time of the last value.
-    buckets: Vec<Option<(i64, Bucket)>>,
+/// A series as it is kept.
+struct Wanted {
+    series: u64,
+    exponent: i8,
+    /// Its place in the query.
+    place: usize,
+    /// Where which tier answers.
+    raw: Range<i64>,
+    five: Range<i64>,
+    hour: Range<i64>,
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(query: &'a Query) -> Result<Self, StoreError> {
+    fn new(store: &SqliteHistory, query: &'a Query) -> Result<Self, StoreError> {
         let (mut from, mut to) = (query.from.millis(), query.to.millis());
         if from > to {
             return Err(StoreError::BadQuery("it ends before it begins"));
         }
-        let too_many = StoreError::TooManyPoints { allowed: query.budget.points };
         let grid = match query.step {
             None => None,
             Some(step) => {
@@ -88,140 +74,158 @@ impl<'a> Plan<'a> {
                 let end = to.div_euclid(step) + i64::from(to.rem_euclid(step) != 0);
                 let count = usize::try_from(end.saturating_sub(first)).unwrap_or(usize::MAX);
                 if count.saturating_mul(query.series.len().max(1)) > query.budget.points {
-                    return Err(too_many);
+                    return Err(StoreError::TooManyPoints { allowed: query.budget.points });
                 }
                 (from, to) = (first.saturating_mul(step), end.saturating_mul(step));
                 Some(Grid { step, first, count })
             }
         };
-        Ok(Self { query, from, to, grid })
+        let mut plan = Self { query, from, to, grid, sources: BTreeMap::new() };
+        plan.find(store);
+        Ok(plan)
     }
 
     /// Where the query's series are.
-    pub(super) fn sources(&self, tx: &Transaction<'_>) -> Result<Vec<Source>, Fault> {
-        let mut host = tx.prepare_cached("SELECT number FROM host WHERE id = ?1")?;
-        let mut find = tx.prepare_cached(
-            "SELECT number, collector, exponent FROM series WHERE host = ?1 AND kind = ?2 AND name = ?3 AND field = ?4",
-        )?;
-        let mut hosts: HashMap<HostId, Option<i64>> = HashMap::new();
-        let mut sources: BTreeMap<i64, Source> = BTreeMap::new();
+    fn find(&mut self, store: &SqliteHistory) {
+        let pruned_at = store.shared.pruned_at.load(Ordering::Acquire);
+        let raw_floor = store.shared.raw_floor.load(Ordering::Acquire);
+        let five_floor = store.shared.five_floor.load(Ordering::Acquire);
+        let names = store.shared.names.read().unwrap_or_else(PoisonError::into_inner);
+        let (from, to) = (self.from, self.to);
+        let start = |floor: i64| floor.saturating_mul(DAY).clamp(from, to);
         for (place, key) in self.query.series.iter().enumerate() {
-            let number = match hosts.get(&key.host) {
-                Some(number) => *number,
-                None => {
-                    let number = host.query_row([key.host.to_bytes()], |row| row.get(0)).optional()?;
-                    hosts.insert(key.host, number);
-                    number
-                }
+            let floors = store.rules.of(&key.resource.kind, &key.field).floors(pruned_at);
+            let raw_from = start(floors.raw.max(raw_floor));
+            let five_from = start(floors.five.max(five_floor)).min(raw_from);
+            let (hour, five, raw) = match self.grid {
+                None => (from..from, from..from, from..to),
+                Some(grid) if grid.step % HOUR == 0 => (from..to, to..to, to..to),
+                Some(grid) if grid.step % FIVE_MINUTES == 0 => (from..five_from, five_from..to, to..to),
+                Some(_) => (from..five_from, five_from..raw_from, raw_from..to),
             };
-            let Some(number) = number else { continue };
-            let mut rows = find.query((number, &key.resource.kind, &key.resource.name, &key.field))?;
-            while let Some(row) = rows.next()? {
-                let collector: i64 = row.get(1)?;
-                let source = sources.entry(collector).or_insert_with(|| Source { collector, series: BTreeMap::new() });
-                source.series.insert(row.get::<_, i64>(0)?.cast_unsigned(), (row.get(2)?, place));
+            for named in names.of(key) {
+                let (raw, five, hour) = (raw.clone(), five.clone(), hour.clone());
+                let wanted = Wanted { series: named.number, exponent: named.exponent, place, raw, five, hour };
+                self.sources.entry(named.collector).or_default().push(wanted);
             }
         }
-        Ok(sources.into_values().collect())
-    }
-
-    /// The rows of the range that are not in their final place, by source.
-    pub(super) fn unfiled(&self, sources: &[Source], unfiled: &Unfiled) -> Vec<BTreeSet<i64>> {
-        let of = |source: &Source| {
-            let rows = unfiled.rows.get(&source.collector).map_or(&[][..], Vec::as_slice);
-            rows.iter().filter(|(at, _)| (self.from..self.to).contains(at)).map(|(_, row)| *row).collect()
-        };
-        sources.iter().map(of).collect()
-    }
-
-    pub(super) fn run(
-        &self,
-        tx: &Transaction<'_>,
-        sources: &[Source],
-        unfiled: &[BTreeSet<i64>],
-    ) -> Result<History, Fault> {
-        let count = self.grid.as_ref().map_or(0, |grid| grid.count);
-        let new = || Growing { interval_millis: 0, newest: i64::MIN, raw: Vec::new(), buckets: vec![None; count] };
-        let mut growing: Vec<Growing> = self.query.series.iter().map(|_| new()).collect();
-        let mut points = 0;
-        let mut filed = tx.prepare_cached(
-            "SELECT at, row, body FROM reading WHERE collector = ?1 AND at >= ?2 AND at < ?3 ORDER BY at, row",
-        )?;
-        let mut waiting = tx.prepare_cached("SELECT at, row, body FROM arrival WHERE row = ?1")?;
-        for (source, unfiled) in sources.iter().zip(unfiled) {
-            let mut reader = Reader::new(self, source, &mut growing, &mut points);
-            let mut rows = filed.query((source.collector, self.from, self.to))?;
-            let mut both = BTreeSet::new();
-            while let Some(row) = rows.next()? {
-                let number = row.get(1)?;
-                if unfiled.contains(&number) {
-                    both.insert(number);
-                }
-                reader.read(row)?;
-            }
-            for number in unfiled.difference(&both) {
-                let mut rows = waiting.query([number])?;
-                if let Some(row) = rows.next()? {
-                    reader.read(row)?;
-                }
-            }
+        for wanted in self.sources.values_mut() {
+            wanted.sort_by_key(|wanted| wanted.series);
         }
-        Ok(self.answer(growing))
-    }
-
-    fn answer(&self, growing: Vec<Growing>) -> History {
-        let t = self.grid.as_ref().map_or(Vec::new(), |grid| {
-            (0..grid.count as i64)
-                .map(|i| Timestamp::from_millis(grid.first.saturating_add(i).saturating_mul(grid.step)))
-                .collect()
-        });
-        let finish = |(key, mut growing): (&SeriesKey, Growing)| {
-            let points = if self.grid.is_some() {
-                Points::Stepped(growing.buckets.into_iter().map(|b| b.map(|(_, bucket)| bucket)).collect())
-            } else {
-                growing.raw.sort_by_key(|(at, _)| *at);
-                Points::Raw(growing.raw.into_iter().map(|(at, value)| (Timestamp::from_millis(at), value)).collect())
-            };
-            SeriesHistory { key: key.clone(), interval_millis: growing.interval_millis, tier: Tier::Raw, points }
-        };
-        History { t, series: self.query.series.iter().zip(growing).map(finish).collect() }
     }
 }
 
-/// Takes the wanted values out of one collector's rows.
+/// One series' answer while it grows.
+#[derive(Default)]
+struct Growing {
+    interval_millis: u32,
+    newest: i64,
+    tier: Tier,
+    raw: Vec<(i64, f64)>,
+    /// Buckets by the exponent of what is in them; mostly there is one.
+    buckets: Vec<(i8, Vec<Roll>)>,
+}
+
+const EMPTY: Roll = Roll { start: 0, count: 0, min: 0.0, max: 0.0, sum: 0.0, last: 0.0, last_after: 0 };
+
+impl Growing {
+    fn buckets(&mut self, exponent: i8, grid: Grid) -> &mut Vec<Roll> {
+        let found = self.buckets.iter().position(|(of, _)| *of == exponent);
+        let index = found.unwrap_or_else(|| {
+            self.buckets.push((exponent, vec![EMPTY; grid.count]));
+            self.buckets.len() - 1
+        });
+        &mut self.buckets[index].1
+    }
+}
+
+impl Grid {
+    fn place(self, at: i64) -> Option<usize> {
+        usize::try_from(at.div_euclid(self.step) - self.first).ok().filter(|place| *place < self.count)
+    }
+}
+
+/// Answers a query.
+pub(super) fn run(store: &SqliteHistory, query: &Query) -> Result<History, StoreError> {
+    let plan = Plan::new(store, query)?;
+    let mut reader = Reader::new(&plan);
+    store.readers.read(|tx| {
+        let blocks = {
+            let _moving = store.shared.moving.read().unwrap_or_else(PoisonError::into_inner);
+            let blocks = reader.look_at_head(store)?;
+            // With this the transaction has begun, and sees what the head
+            // does not have.
+            tx.prepare_cached("SELECT 1 FROM meta LIMIT 1")?.exists([])?;
+            blocks
+        };
+        reader.read_all(tx, store, &blocks)
+    })?;
+    Ok(reader.answer())
+}
+
+/// What is in tables in memory, by collector.
+type Blocks = Vec<(i64, Vec<Arc<Block>>)>;
+
 struct Reader<'a> {
     plan: &'a Plan<'a>,
-    picker: Picker,
-    /// In the picker's order: exponent and place in the query.
-    wanted: Vec<(i8, usize)>,
-    growing: &'a mut [Growing],
-    points: &'a mut usize,
-    broken: usize,
+    growing: Vec<Growing>,
+    points: usize,
+    bytes: u64,
+    deadline: Instant,
+    told: bool,
+    times: Vec<i64>,
+    values: Vec<i64>,
+    rolls: Vec<Roll>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(plan: &'a Plan<'a>, source: &Source, growing: &'a mut [Growing], points: &'a mut usize) -> Self {
-        let picker = Picker::new(source.series.keys().copied().collect());
-        Self { plan, picker, wanted: source.series.values().copied().collect(), growing, points, broken: 0 }
+    fn new(plan: &'a Plan<'a>) -> Self {
+        let growing = plan.query.series.iter().map(|_| Growing { newest: i64::MIN, ..Growing::default() }).collect();
+        let deadline = Instant::now() + plan.query.budget.time.min(std::time::Duration::from_secs(3600));
+        let (times, values, rolls) = (Vec::new(), Vec::new(), Vec::new());
+        Self { plan, growing, points: 0, bytes: 0, deadline, told: false, times, values, rolls }
     }
 
-    fn read(&mut self, row: &Row<'_>) -> Result<(), Fault> {
-        let at: i64 = row.get(0)?;
-        let body = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
-        let Self { plan, picker, wanted, growing, points, .. } = self;
-        let interval = picker.pick(body, |place, integer| {
-            let (exponent, place) = wanted[place];
-            let value = from_integer(integer, exponent);
-            let series = &mut growing[place];
-            match &plan.grid {
+    /// Takes what is open in memory, and returns what is in tables there.
+    fn look_at_head(&mut self, store: &SqliteHistory) -> Result<Blocks, Fault> {
+        let plan = self.plan;
+        let head = store.shared.head.read().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = Vec::new();
+        for (collector, wanted) in &plan.sources {
+            let Some(source) = head.source(*collector) else { continue };
+            let overlaps = |block: &&Arc<Block>| block.header.last >= plan.from && block.header.first < plan.to;
+            let found: Vec<_> = source.closed.iter().filter(overlaps).cloned().collect();
+            if !found.is_empty() {
+                blocks.push((*collector, found));
+            }
+            let mut picker = Picker::new(wanted.iter().map(|wanted| wanted.series).collect());
+            for (at, body) in source.open.iter() {
+                if (plan.from..plan.to).contains(&at) {
+                    self.take_row(&mut picker, wanted, at, body)?;
+                }
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// Takes the wanted values of one report.
+    fn take_row(&mut self, picker: &mut Picker, wanted: &[Wanted], at: i64, body: &[u8]) -> Result<(), Fault> {
+        let Self { plan, growing, points, .. } = self;
+        let interval = picker.pick(body, |index, integer| {
+            let wanted = &wanted[index];
+            let series = &mut growing[wanted.place];
+            let value = rollup::steps(body::to_number(integer, wanted.exponent), wanted.exponent);
+            match plan.grid {
                 None => {
-                    **points += 1;
-                    // What is over the budget is not kept; the error follows.
-                    if **points <= plan.query.budget.points {
-                        series.raw.push((at, value));
+                    *points += 1;
+                    series.raw.push((at, rollup::scale(value, wanted.exponent)));
+                }
+                Some(grid) => {
+                    if let Some(place) = grid.place(at) {
+                        let cell = &mut series.buckets(wanted.exponent, grid)[place];
+                        add_value(cell, (grid.first + place as i64) * grid.step, at, value);
                     }
                 }
-                Some(grid) => series.add(grid, at, value),
             }
             if at >= series.newest {
                 series.newest = at;
@@ -229,107 +233,388 @@ impl<'a> Reader<'a> {
         });
         match interval {
             Some(interval) => {
-                for (_, place) in &self.wanted {
-                    let series = &mut self.growing[*place];
+                for wanted in wanted {
+                    let series = &mut growing[wanted.place];
                     if series.newest == at {
                         series.interval_millis = interval;
                     }
                 }
             }
-            // One damaged row costs its own values, no others.
-            None => {
-                if self.broken == 0 {
-                    tracing::warn!(row = row.get::<_, i64>(1)?, "a row of the history cannot be read");
-                }
-                self.broken += 1;
+            None => self.damaged("a report"),
+        }
+        self.within_budget()
+    }
+
+    fn read_all(&mut self, tx: &Transaction<'_>, store: &SqliteHistory, blocks: &Blocks) -> Result<(), Fault> {
+        let plan = self.plan;
+        for (collector, blocks) in blocks {
+            let wanted = &plan.sources[collector];
+            for block in blocks {
+                // From memory in any tier: it is in no other yet.
+                self.take_table(&block.header, &block.bytes, wanted, |_| plan.from..plan.to)?;
             }
         }
-        if self.plan.grid.is_none() && *self.points > self.plan.query.budget.points {
-            return Err(StoreError::TooManyPoints { allowed: self.plan.query.budget.points }.into());
+        let there = Kept::ALL.map(|kept| Self::periods(tx, kept));
+        let [parts, chunks, recents, fives, hours] = there;
+        let (parts, chunks, recents, fives, hours) = (parts?, chunks?, recents?, fives?, hours?);
+        let legacy = store.shared.legacy.load(Ordering::Acquire);
+        for (collector, wanted) in &plan.sources {
+            let raw = span(wanted.iter().map(|wanted| &wanted.raw));
+            for day in days(&raw, &chunks, Kept::Chunk) {
+                self.take_chunk(tx, day, *collector, wanted)?;
+            }
+            for day in days(&raw, &parts, Kept::Part) {
+                self.take_parts(tx, day, *collector, wanted)?;
+            }
+            if legacy {
+                self.take_legacy(tx, *collector, wanted)?;
+            }
+            let five = span(wanted.iter().map(|wanted| &wanted.five));
+            for period in days(&five, &fives, Kept::Five) {
+                self.take_buckets(tx, Kept::Five, period, *collector, wanted)?;
+            }
+            let hour = span(wanted.iter().map(|wanted| &wanted.hour));
+            for period in days(&hour, &hours, Kept::Hour) {
+                self.take_buckets(tx, Kept::Hour, period, *collector, wanted)?;
+            }
+            let both = span([&five, &hour].into_iter());
+            for day in days(&both, &recents, Kept::Recent) {
+                self.take_buckets(tx, Kept::Recent, day, *collector, wanted)?;
+            }
         }
         Ok(())
     }
-}
 
-impl Growing {
-    fn add(&mut self, grid: &Grid, at: i64, value: f64) {
-        let place = usize::try_from(at.div_euclid(grid.step) - grid.first).ok();
-        let Some(bucket) = place.and_then(|place| self.buckets.get_mut(place)) else { return };
-        match bucket {
-            None => *bucket = Some((at, Bucket::of(value))),
-            Some((last_at, bucket)) => {
-                let last = bucket.last;
-                bucket.add(value);
-                // Rows that arrived late are read after the others.
-                if at < *last_at {
-                    bucket.last = last;
-                } else {
-                    *last_at = at;
+    /// The first and the last period that a table has.
+    fn periods(tx: &Transaction<'_>, kept: Kept) -> Result<Option<(i64, i64)>, Fault> {
+        let sql = match kept {
+            Kept::Part => "SELECT (SELECT min(id) FROM part), (SELECT max(id) FROM part)",
+            Kept::Chunk => "SELECT (SELECT min(id) FROM chunk), (SELECT max(id) FROM chunk)",
+            Kept::Recent => "SELECT (SELECT min(id) FROM recent), (SELECT max(id) FROM recent)",
+            Kept::Five => "SELECT (SELECT min(id) FROM five), (SELECT max(id) FROM five)",
+            Kept::Hour => "SELECT (SELECT min(id) FROM hour), (SELECT max(id) FROM hour)",
+        };
+        let (first, last): (Option<i64>, Option<i64>) =
+            tx.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(first.zip(last).map(|(first, last)| (place::parts(first).0, place::parts(last).0)))
+    }
+
+    fn take_chunk(&mut self, tx: &Transaction<'_>, day: i64, collector: i64, wanted: &[Wanted]) -> Result<(), Fault> {
+        let Some(piece) = Piece::open(tx, Kept::Chunk, day, collector)? else { return Ok(()) };
+        let Some(mut piece) = piece else {
+            self.damaged("the readings of a day");
+            return Ok(());
+        };
+        let mut times = std::mem::take(&mut self.times);
+        if piece.header.last >= self.plan.from && piece.header.first < self.plan.to {
+            if piece.times(&mut times).is_none() {
+                self.damaged("the times of a day");
+            } else {
+                for wanted in wanted {
+                    match piece.entry(wanted.series)? {
+                        None => {}
+                        Some(None) => self.damaged("the readings of a series"),
+                        Some(Some(entry)) => {
+                            self.take_entry(&entry, &times, wanted, &wanted.raw, &piece.header);
+                        }
+                    }
                 }
             }
         }
+        self.times = times;
+        self.bytes += piece.read;
+        self.within_budget()
     }
-}
 
-pub(super) fn replay(
-    tx: &Transaction<'_>,
-    after: RowNumber,
-    each: &mut dyn FnMut(RowNumber, Arrival),
-) -> Result<Replayed, Fault> {
-    let mut statement = tx.prepare(
-        "SELECT arrival.*, host.id AS host_id, outbox.id AS outbox_id FROM arrival
-         JOIN host ON host.number = arrival.host
-         LEFT JOIN host AS outbox ON outbox.number = arrival.outbox
-         WHERE row > ?1 ORDER BY row",
-    )?;
-    let mut frame = tx.prepare("SELECT body FROM frame WHERE number = ?1")?;
-    let mut frames: HashMap<i64, Option<Frame>> = HashMap::new();
-    let mut replayed = Replayed::default();
-    let mut rows = statement.query([i64::try_from(after).unwrap_or(i64::MAX)])?;
-    while let Some(row) = rows.next()? {
-        let number: i64 = row.get("frame")?;
-        if frames.len() >= FRAMES {
-            frames.clear();
-        }
-        let frame = match frames.entry(number) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(vacant) => {
-                let body: Option<Vec<u8>> = frame.query_row([number], |row| row.get(0)).optional()?;
-                vacant.insert(body.and_then(|body| serde_json::from_slice(&body).ok()))
+    fn take_parts(&mut self, tx: &Transaction<'_>, day: i64, collector: i64, wanted: &[Wanted]) -> Result<(), Fault> {
+        let keys = place::keys(day, collector);
+        let mut statement = tx.prepare_cached("SELECT body FROM part WHERE id >= ?1 AND id < ?2 ORDER BY id")?;
+        let mut rows = statement.query((keys.start, keys.end))?;
+        while let Some(row) = rows.next()? {
+            let body = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+            self.bytes += body.len() as u64;
+            match part::decode(body) {
+                Some(tables) => {
+                    for (header, bytes) in tables {
+                        self.take_table(&header, &body[bytes], wanted, |wanted| wanted.raw.clone())?;
+                    }
+                }
+                None => self.damaged("the readings of some hours"),
             }
+        }
+        Ok(())
+    }
+
+    fn take_table(
+        &mut self,
+        header: &Header,
+        bytes: &[u8],
+        wanted: &[Wanted],
+        range: impl Fn(&Wanted) -> Range<i64>,
+    ) -> Result<(), Fault> {
+        if header.last < self.plan.from || header.first >= self.plan.to {
+            return Ok(());
+        }
+        let mut times = std::mem::take(&mut self.times);
+        if header.read_times(bytes, &mut times).is_none() {
+            self.damaged("some times");
+        } else {
+            for wanted in wanted {
+                if let Some(entry) = header.entry(bytes, wanted.series) {
+                    self.take_entry(entry, &times, wanted, &range(wanted), header);
+                }
+            }
+        }
+        self.times = times;
+        self.within_budget()
+    }
+
+    /// Takes the readings of a series that are in a range.
+    fn take_entry(&mut self, entry: &[u8], times: &[i64], wanted: &Wanted, range: &Range<i64>, header: &Header) {
+        let Some((exponent, presence)) = table::read_entry(entry, times.len(), &mut self.values) else {
+            return self.damaged("the readings of a series");
         };
-        match frame.as_ref().map_or(Ok(None), |frame| arrival(row, frame))? {
-            Some(arrival) => {
-                replayed.reports += 1;
-                each(row.get::<_, i64>("row")?.cast_unsigned(), arrival);
+        let first = times.partition_point(|at| *at < range.start);
+        let end = times.partition_point(|at| *at < range.end);
+        if first >= end {
+            return;
+        }
+        let series = &mut self.growing[wanted.place];
+        if header.last.min(range.end) >= series.newest {
+            series.newest = header.last.min(range.end);
+            series.interval_millis = header.interval_millis;
+        }
+        let values = &self.values;
+        match self.plan.grid {
+            None => {
+                let mut add = |at: i64, value: i64| {
+                    self.points += 1;
+                    // What is over the budget is not kept; the error follows.
+                    if self.points <= self.plan.query.budget.points {
+                        series.raw.push((at, rollup::scale(rollup::steps(value, exponent), exponent)));
+                    }
+                };
+                each_value(&presence, first..end, times, values, &mut add);
             }
-            None => replayed.unreadable += 1,
+            Some(grid) => {
+                let cells = series.buckets(exponent, grid);
+                let (mut start, mut place) = (i64::MAX, 0);
+                let mut add = |at: i64, value: i64| {
+                    if at < start || at - start >= grid.step {
+                        let Some(found) = grid.place(at) else { return };
+                        (place, start) = (found, (grid.first + found as i64) * grid.step);
+                    }
+                    add_value(&mut cells[place], start, at, rollup::steps(value, exponent));
+                };
+                each_value(&presence, first..end, times, values, &mut add);
+            }
         }
     }
-    if replayed.unreadable > 0 {
-        tracing::warn!(reports = replayed.unreadable, "reports could not be replayed");
+
+    fn take_buckets(
+        &mut self,
+        tx: &Transaction<'_>,
+        kept: Kept,
+        period: i64,
+        collector: i64,
+        wanted: &[Wanted],
+    ) -> Result<(), Fault> {
+        let Some(grid) = self.plan.grid else { return Ok(()) };
+        let Some(piece) = Piece::open(tx, kept, period, collector)? else { return Ok(()) };
+        let Some(mut piece) = piece else {
+            self.damaged("buckets");
+            return Ok(());
+        };
+        let mut times = std::mem::take(&mut self.times);
+        let mut rolls = std::mem::take(&mut self.rolls);
+        if piece.times(&mut times).is_none() {
+            self.damaged("the times of buckets");
+        } else {
+            for wanted in wanted {
+                let range = match kept {
+                    Kept::Hour => wanted.hour.clone(),
+                    Kept::Five => wanted.five.clone(),
+                    _ => recent_range(wanted),
+                };
+                if range.is_empty() {
+                    continue;
+                }
+                match piece.entry(wanted.series)? {
+                    None => {}
+                    Some(None) => self.damaged("the buckets of a series"),
+                    Some(Some(entry)) => match rollup::read(&entry, &times, &mut rolls) {
+                        None => self.damaged("the buckets of a series"),
+                        Some(exponent) => {
+                            let tier = if kept == Kept::Hour || wanted.five.is_empty() {
+                                Tier::Hour
+                            } else {
+                                Tier::FiveMinutes
+                            };
+                            let series = &mut self.growing[wanted.place];
+                            let first = rolls.partition_point(|roll| roll.start < range.start);
+                            let end = rolls.partition_point(|roll| roll.start < range.end);
+                            if first < end {
+                                series.tier = series.tier.max(tier);
+                            }
+                            let cells = series.buckets(exponent, grid);
+                            for roll in &rolls[first..end] {
+                                if let Some(place) = grid.place(roll.start) {
+                                    add_roll(&mut cells[place], (grid.first + place as i64) * grid.step, roll);
+                                }
+                            }
+                        }
+                    },
+                }
+            }
+        }
+        (self.times, self.rolls) = (times, rolls);
+        self.bytes += piece.read;
+        self.within_budget()
     }
-    Ok(replayed)
+
+    /// Rows as version 1 kept them.
+    fn take_legacy(&mut self, tx: &Transaction<'_>, collector: i64, wanted: &[Wanted]) -> Result<(), Fault> {
+        let mut statement =
+            tx.prepare_cached("SELECT at, body FROM reading WHERE collector = ?1 AND at >= ?2 AND at < ?3")?;
+        let mut rows = statement.query((collector, self.plan.from, self.plan.to))?;
+        let mut picker = Picker::new(wanted.iter().map(|wanted| wanted.series).collect());
+        while let Some(row) = rows.next()? {
+            let body = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+            self.bytes += body.len() as u64;
+            self.take_row(&mut picker, wanted, row.get(0)?, body)?;
+        }
+        Ok(())
+    }
+
+    /// What is damaged costs its own values, no others.
+    fn damaged(&mut self, what: &str) {
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::warn!(what, "a piece of the history is damaged: `tomte store check` sets it aside");
+        }
+    }
+
+    fn within_budget(&self) -> Result<(), Fault> {
+        let budget = self.plan.query.budget;
+        if self.plan.grid.is_none() && self.points > budget.points {
+            return Err(StoreError::TooManyPoints { allowed: budget.points }.into());
+        }
+        if self.bytes > budget.bytes {
+            return Err(StoreError::TooManyBytes { allowed: budget.bytes }.into());
+        }
+        if Instant::now() > self.deadline {
+            return Err(StoreError::TooSlow { allowed: budget.time }.into());
+        }
+        Ok(())
+    }
+
+    fn answer(self) -> History {
+        let plan = self.plan;
+        let t = plan.grid.map_or(Vec::new(), |grid| {
+            (0..grid.count as i64)
+                .map(|i| Timestamp::from_millis(grid.first.saturating_add(i).saturating_mul(grid.step)))
+                .collect()
+        });
+        let finish = |(key, mut growing): (&crate::history::SeriesKey, Growing)| {
+            let points = match plan.grid {
+                Some(grid) => Points::Stepped(buckets(&growing.buckets, grid.count)),
+                None => {
+                    if !growing.raw.is_sorted_by_key(|(at, _)| *at) {
+                        growing.raw.sort_by_key(|(at, _)| *at);
+                    }
+                    Points::Raw(
+                        growing.raw.into_iter().map(|(at, value)| (Timestamp::from_millis(at), value)).collect(),
+                    )
+                }
+            };
+            let Growing { interval_millis, tier, .. } = growing;
+            SeriesHistory { key: key.clone(), interval_millis, tier, points }
+        };
+        History { t, series: plan.query.series.iter().zip(self.growing).map(finish).collect() }
+    }
 }
 
-fn arrival(row: &Row<'_>, frame: &Frame) -> rusqlite::Result<Option<Arrival>> {
-    let host = HostId::from_bytes(row.get("host_id")?);
-    let number = |column: &str| row.get::<_, i64>(column);
-    let time = |column: &str| number(column).map(Timestamp::from_millis);
-    let parts = RowParts {
-        host,
-        position: Position { epoch: number("epoch")?.cast_unsigned(), sequence: number("sequence")?.cast_unsigned() },
-        moment: Moment { wall: time("wall")?, boot_millis: number("boot_millis")?.cast_unsigned() },
-        events: row.get_ref("events")?.as_str_or_null()?,
-        body: row.get_ref("body")?.as_blob()?,
-        unkept: row.get_ref("unkept")?.as_blob_or_null()?,
-    };
-    let Some(report) = frame.report(&parts) else { return Ok(None) };
-    Ok(Some(Arrival {
-        outbox: row.get::<_, Option<[u8; 16]>>("outbox_id")?.map_or(host, HostId::from_bytes),
-        report: report.into(),
-        at: time("at")?,
-        received_at: time("received_at")?,
-        quarantined: row.get("quarantined")?,
-    }))
+/// Buckets of a day that are not in a tier yet answer wherever one does.
+fn recent_range(wanted: &Wanted) -> Range<i64> {
+    match (wanted.hour.is_empty(), wanted.five.is_empty()) {
+        (true, _) => wanted.five.clone(),
+        (_, true) => wanted.hour.clone(),
+        // The hours come right before the five minutes.
+        (false, false) => wanted.hour.start..wanted.five.end,
+    }
+}
+
+/// Buckets of several exponents as one row of them, in values.
+fn buckets(all: &[(i8, Vec<Roll>)], count: usize) -> Vec<Option<crate::history::Bucket>> {
+    let scaled = |roll: &Roll, exponent: i8| (roll.count > 0).then(|| (roll.last_after, roll.scaled(exponent)));
+    (0..count)
+        .map(|place| {
+            let mut found = all.iter().filter_map(|(exponent, rolls)| scaled(&rolls[place], *exponent));
+            let (mut after, mut bucket) = found.next()?;
+            for (other_after, other) in found {
+                bucket.count += other.count;
+                bucket.min = bucket.min.min(other.min);
+                bucket.max = bucket.max.max(other.max);
+                bucket.sum += other.sum;
+                if other_after >= after {
+                    (after, bucket.last) = (other_after, other.last);
+                }
+            }
+            Some(bucket)
+        })
+        .collect()
+}
+
+fn add_value(cell: &mut Roll, start: i64, at: i64, value: f64) {
+    if cell.count == 0 {
+        *cell = Roll::of(start, at, value);
+    } else {
+        cell.add(at, value);
+    }
+}
+
+fn add_roll(cell: &mut Roll, start: i64, roll: &Roll) {
+    let moved = Roll { start, last_after: roll.start - start + roll.last_after, ..*roll };
+    if cell.count == 0 {
+        *cell = moved;
+    } else {
+        cell.join(&moved);
+    }
+}
+
+/// Calls `each` with the time and value of the rows in a range.
+fn each_value(presence: &Presence, rows: Range<usize>, times: &[i64], values: &[i64], each: &mut impl FnMut(i64, i64)) {
+    match presence {
+        Presence::All => {
+            let (times, values) = (times.get(rows.clone()), values.get(rows));
+            for (at, value) in times.into_iter().flatten().zip(values.into_iter().flatten()) {
+                each(*at, *value);
+            }
+        }
+        Presence::Runs(_) => {
+            let mut values = values.iter();
+            presence.each(times.len(), |row| {
+                if let Some(value) = values.next()
+                    && rows.contains(&row)
+                {
+                    each(times[row], *value);
+                }
+            });
+        }
+    }
+}
+
+/// From the first start to the last end of what is not empty.
+fn span<'a>(ranges: impl Iterator<Item = &'a Range<i64>>) -> Range<i64> {
+    ranges
+        .filter(|range| !range.is_empty())
+        .cloned()
+        .reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
+        .unwrap_or(0..0)
+}
+
+/// The periods of a table that a range touches.
+fn days(range: &Range<i64>, there: &Option<(i64, i64)>, kept: Kept) -> std::ops::RangeInclusive<i64> {
+    let Some((first, last)) = there.filter(|_| !range.is_empty()) else { return std::ops::RangeInclusive::new(1, 0) };
+    let day = |at: i64| kept.period(at.div_euclid(DAY));
+    day(range.start).max(first)..=day(range.end - 1).min(last)
 }

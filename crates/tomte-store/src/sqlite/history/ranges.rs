@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use tomte_model::{HostId, RangeSet};
 
-use super::body::{put_varint, take_varint};
+use crate::codec::{put_varint, take_varint};
 
 /// Into how many pieces the positions of one outbox may fall. A sound agent
 /// has one or two; one that does not count properly must not fill the memory.

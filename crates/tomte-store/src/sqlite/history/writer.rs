@@ -1,25 +1,32 @@
 //! The thread that writes: gathers reports, commits them together, tells
-//! everybody, and takes care of what is old in between.
+//! everybody, and in between applies what upkeep has prepared.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tomte_model::{Catalogue, HostId, RangeSet, ResourceKey, Timestamp};
 
-use super::care::{Care, Progress, Removal};
 use super::changes::Recorder;
 use super::dictionary::Dictionary;
-use super::{DATABASE, Shared, ranges};
+use super::journal::{Journal, Record};
+use super::retention::Rules;
+use super::{DATABASE, Shared, place, ranges};
 use crate::changes::HostFacts;
-use crate::history::{Arrival, Maintained, OnDurable, Receipt};
-use crate::sqlite::Fault;
+use crate::history::{Arrival, OnDurable, Receipt};
+use crate::sqlite::{Fault, file};
 use crate::{Options, StoreError};
+
+/// How many outboxes, slots and pages one step deals with.
+const SAVE_AT_ONCE: usize = 500;
+const SURPLUS_AT_ONCE: usize = 256;
+const FRAMES_AT_ONCE: usize = 2_000;
+const GIVE_BACK_AT_ONCE: u64 = 256;
 
 /// What the thread is asked for.
 pub(super) enum Job {
@@ -40,11 +47,56 @@ pub(super) enum Write {
 /// Something to do in between. Answers are awaited by the one who asked; if
 /// they no longer are, nothing is lost.
 pub(super) enum Control {
-    Maintain { now: Timestamp, reply: SyncSender<Result<Maintained, StoreError>> },
-    RemoveHost { host: HostId, reply: SyncSender<Result<(), StoreError>> },
-    LimitPages { pages: Option<u64>, reply: SyncSender<Result<(), StoreError>> },
-    Flush { reply: SyncSender<Result<(), StoreError>> },
+    /// A transaction of upkeep.
+    Apply {
+        step: Step,
+        reply: SyncSender<Result<(), StoreError>>,
+    },
+    /// Writes down what arrived from some outboxes. Answers how many are left.
+    SaveReceived {
+        reply: SyncSender<Result<usize, StoreError>>,
+    },
+    /// Forgets reports up to a row: they are sealed and covered.
+    Trim {
+        row: i64,
+        reply: SyncSender<Result<(), StoreError>>,
+    },
+    /// Gives some free pages back. Answers how many bytes went.
+    GiveBack {
+        reply: SyncSender<Result<u64, StoreError>>,
+    },
+    /// Carries the log over to the database, as far as readers allow.
+    Checkpoint {
+        reply: SyncSender<Result<(), StoreError>>,
+    },
+    LimitPages {
+        pages: Option<u64>,
+        reply: SyncSender<Result<(), StoreError>>,
+    },
+    Flush {
+        reply: SyncSender<Result<(), StoreError>>,
+    },
     Stop,
+}
+
+/// What is to be done within one transaction.
+type Work = Box<dyn FnOnce(&Transaction<'_>, &mut Known<'_>) -> Result<(), Fault> + Send>;
+
+/// What the writer remembers of the database, and must forget with it.
+pub(super) struct Known<'a> {
+    pub(super) dictionary: &'a mut Dictionary,
+    pub(super) recorder: &'a mut Recorder,
+}
+
+/// What is to be done once it is durable.
+type After = Box<dyn FnOnce(&Shared) + Send>;
+
+/// A transaction of upkeep. It must be short: reports wait meanwhile.
+pub(super) struct Step {
+    pub(super) work: Work,
+    /// Done once the transaction is durable, before any reader sees it. Only
+    /// with this do readers wait.
+    pub(super) after: Option<After>,
 }
 
 /// What a write came to, before anybody is told.
@@ -59,9 +111,9 @@ enum Outcome {
 struct Batch {
     outcomes: Vec<Outcome>,
     received: HashMap<(HostId, u64), RangeSet>,
-    /// Collector, time, row.
-    unfiled: Vec<(i64, i64, i64)>,
-    last_row: i64,
+    /// Of these, what must be in the table: no report tells it again.
+    declared: HashSet<(HostId, u64)>,
+    records: Vec<Record>,
 }
 
 impl Write {
@@ -98,55 +150,37 @@ pub(super) struct Writer {
     queue: Receiver<Job>,
     dictionary: Dictionary,
     recorder: Recorder,
-    /// Care under way, the first one at work.
-    rounds: VecDeque<Round>,
+    journal: Journal,
+    /// Outboxes of which the table does not say all that arrived; the journal
+    /// does.
+    unsaved: HashSet<(HostId, u64)>,
     /// Epochs that are too old to be remembered, still to be deleted.
     old_epochs: Vec<(HostId, u64)>,
 }
 
-/// Care that was asked for, and who waits for it.
-enum Round {
-    Maintain(Care, SyncSender<Result<Maintained, StoreError>>),
-    Remove(Removal, SyncSender<Result<(), StoreError>>),
-}
-
 impl Writer {
-    pub(super) fn new(connection: Connection, options: Options, shared: Arc<Shared>, queue: Receiver<Job>) -> Self {
-        let dictionary = Dictionary::new(options.series_per_host);
-        Self {
-            connection,
-            options,
-            shared,
-            queue,
-            dictionary,
-            recorder: Recorder::default(),
-            rounds: VecDeque::new(),
-            old_epochs: Vec::new(),
-        }
+    pub(super) fn new(
+        connection: Connection,
+        options: Options,
+        shared: Arc<Shared>,
+        queue: Receiver<Job>,
+        (journal, unsaved): (Journal, HashSet<(HostId, u64)>),
+    ) -> Self {
+        let dictionary = Dictionary::new(options.series_per_host, Rules::new(&options.retention));
+        let recorder = Recorder::default();
+        Self { connection, options, shared, queue, dictionary, recorder, journal, unsaved, old_epochs: Vec::new() }
     }
 
     /// Works until told to stop, or until nobody can ask for anything.
     pub(super) fn run(mut self) {
-        loop {
-            let job = if self.rounds.is_empty() {
-                self.queue.recv().map_err(|_| TryRecvError::Disconnected)
-            } else {
-                self.queue.try_recv()
-            };
+        while let Ok(job) = self.queue.recv() {
             let control = match job {
-                Ok(Job::Control(control)) => Some(control),
-                Ok(Job::Write(write)) => {
+                Job::Control(control) => Some(control),
+                Job::Write(write) => {
                     let (batch, control) = self.gather(*write);
                     self.commit(batch);
-                    // Under constant load, care still goes on.
-                    self.step();
                     control
                 }
-                Err(TryRecvError::Empty) => {
-                    self.step();
-                    None
-                }
-                Err(TryRecvError::Disconnected) => return,
             };
             match control {
                 None => {}
@@ -163,18 +197,7 @@ impl Writer {
         let mut batch = vec![first];
         while batch.len() < self.options.commit_batch {
             let left = deadline.saturating_duration_since(Instant::now());
-            let job = if self.rounds.is_empty() || left.is_zero() {
-                self.queue.recv_timeout(left)
-            } else {
-                match self.queue.try_recv() {
-                    Ok(job) => Ok(job),
-                    Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
-                    Err(TryRecvError::Empty) => {
-                        self.step();
-                        continue;
-                    }
-                }
-            };
+            let job = self.queue.recv_timeout(left);
             match job {
                 Ok(Job::Write(write)) => batch.push(*write),
                 Ok(Job::Control(control)) => return (batch, Some(control)),
@@ -186,9 +209,10 @@ impl Writer {
 
     /// Commits a batch, then tells everybody in it.
     fn commit(&mut self, writes: Vec<Write>) {
+        self.journal.begin();
         match self.write(&writes) {
             Ok(batch) => {
-                self.publish(batch.received, batch.unfiled, batch.last_row);
+                self.publish(batch.received, &batch.declared, &batch.records);
                 for (write, outcome) in writes.into_iter().zip(batch.outcomes) {
                     write.tell(outcome);
                 }
@@ -198,6 +222,7 @@ impl Writer {
                 tracing::error!(%error, reports = writes.len(), "reports could not be written");
                 self.dictionary.forget();
                 self.recorder.forget();
+                self.journal.roll_back();
                 *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
                 for write in writes {
                     write.fail(error.clone());
@@ -207,68 +232,90 @@ impl Writer {
     }
 
     fn write(&mut self, writes: &[Write]) -> Result<Batch, Fault> {
-        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let last_row = self.shared.last_row.load(Ordering::Acquire).cast_signed();
-        let mut batch = Batch { last_row, ..Batch::default() };
+        let Self { connection, dictionary, recorder, journal, shared, .. } = self;
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut batch = Batch::default();
+        let mut last_row = shared.last_row.load(Ordering::Acquire).cast_signed();
         for write in writes {
             let outcome = match write {
                 Write::Append { arrival, catalogue, .. } => {
-                    let outcome = append(&tx, &mut self.dictionary, &self.shared, &mut batch, arrival, catalogue)?;
+                    let outcome = append(&tx, dictionary, shared, &mut batch, &mut last_row, arrival, catalogue)?;
                     if matches!(outcome, Outcome::Appended(Receipt { row: Some(_), .. })) {
                         let received = &batch.received[&(arrival.outbox, arrival.report.position.epoch)];
-                        self.recorder.note(&tx, arrival, received)?;
+                        recorder.note(&tx, arrival, received)?;
                     }
                     outcome
                 }
-                Write::Gap { outbox, epoch, sequences, .. } => {
-                    let (first, last) = (*sequences.start(), *sequences.end());
-                    match ranges_with(&self.shared, &mut batch, (*outbox, *epoch), first..=last) {
-                        Ok(_) => Outcome::Noted,
-                        Err(error) => Outcome::Refused(error),
-                    }
-                }
                 Write::Host { host, at, facts, .. } => {
-                    self.recorder.note_host(&tx, *host, *at, facts)?;
+                    recorder.note_host(&tx, *host, *at, facts)?;
                     Outcome::Noted
                 }
                 Write::Forgotten { host, resource, at, .. } => {
-                    self.recorder.note_forgotten(&tx, *host, resource, *at)?;
+                    recorder.note_forgotten(&tx, *host, resource, *at)?;
                     Outcome::Noted
+                }
+                Write::Gap { outbox, epoch, sequences, .. } => {
+                    let (first, last) = (*sequences.start(), *sequences.end());
+                    match ranges_with(shared, &mut batch, (*outbox, *epoch), first..=last) {
+                        Ok(_) => {
+                            batch.declared.insert((*outbox, *epoch));
+                            Outcome::Noted
+                        }
+                        Err(error) => Outcome::Refused(error),
+                    }
                 }
             };
             batch.outcomes.push(outcome);
         }
-        let mut insert = tx.prepare_cached("INSERT OR REPLACE INTO received VALUES (?1, ?2, ?3)")?;
-        for ((outbox, epoch), ranges) in &batch.received {
-            let outbox = self.dictionary.host(&tx, *outbox)?;
-            insert.execute((outbox, epoch.cast_signed(), ranges::encode(ranges)))?;
+        for record in &batch.records {
+            journal.append(&tx, record)?;
         }
-        drop(insert);
+        journal.write(&tx)?;
+        for key in &batch.declared {
+            if let Some(ranges) = batch.received.get(key) {
+                save_received(&tx, dictionary, *key, ranges)?;
+            }
+        }
         for (outbox, epoch) in &self.old_epochs {
-            let outbox = self.dictionary.host(&tx, *outbox)?;
-            tx.execute("DELETE FROM received WHERE outbox = ?1 AND epoch = ?2", (outbox, epoch.cast_signed()))?;
+            let sql = "DELETE FROM received WHERE outbox = (SELECT number FROM host WHERE id = ?1) AND epoch = ?2";
+            tx.execute(sql, (outbox.to_bytes(), epoch.cast_signed()))?;
         }
         tx.commit()?;
+        shared.committed();
         self.old_epochs.clear();
         Ok(batch)
     }
 
     /// Tells the readers what is durable now.
-    fn publish(&mut self, touched: HashMap<(HostId, u64), RangeSet>, unfiled: Vec<(i64, i64, i64)>, last_row: i64) {
+    fn publish(
+        &mut self,
+        touched: HashMap<(HostId, u64), RangeSet>,
+        declared: &HashSet<(HostId, u64)>,
+        records: &[Record],
+    ) {
         let mut received = self.shared.received.write().unwrap_or_else(PoisonError::into_inner);
         for ((outbox, epoch), ranges) in touched {
             received.set(outbox, epoch, ranges);
+            if !declared.contains(&(outbox, epoch)) {
+                self.unsaved.insert((outbox, epoch));
+            }
             while let Some(old) = received.forget_oldest(outbox) {
                 self.old_epochs.push((outbox, old));
+                self.unsaved.remove(&(outbox, old));
             }
         }
         drop(received);
-        let mut known = self.shared.unfiled.write().unwrap_or_else(PoisonError::into_inner);
-        for (collector, at, row) in unfiled {
-            known.add(collector, at, row);
+        if !self.dictionary.fresh.is_empty() {
+            let mut names = self.shared.names.write().unwrap_or_else(PoisonError::into_inner);
+            for (host, named) in self.dictionary.fresh.drain(..) {
+                names.add(host, named);
+            }
         }
-        drop(known);
-        self.shared.last_row.store(last_row.cast_unsigned(), Ordering::Release);
+        self.shared.take(records);
+        if !records.is_empty() {
+            self.shared.last_row.store(self.journal.last_row().cast_unsigned(), Ordering::Release);
+        }
+        self.shared.slots.store(self.journal.in_use() as u64, Ordering::Relaxed);
         let mut trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if trouble.take().is_some() {
             tracing::info!("reports are written again");
@@ -276,19 +323,39 @@ impl Writer {
     }
 
     fn handle(&mut self, control: Control) {
+        let told = |fault: Fault| fault.of(DATABASE);
         match control {
-            Control::Maintain { now, reply } => {
-                self.rounds.push_back(Round::Maintain(Care::new(now, &self.options), reply));
+            Control::Apply { step, reply } => {
+                let applied = self.apply(step);
+                if applied.is_err() {
+                    self.dictionary.forget();
+                    self.recorder.forget();
+                }
+                let _ = reply.send(applied.map_err(told));
             }
-            Control::RemoveHost { host, reply } => {
-                self.rounds.push_back(Round::Remove(Removal::new(host), reply));
+            Control::SaveReceived { reply } => {
+                let saved = self.save_received(SAVE_AT_ONCE);
+                let _ = reply.send(saved.map_err(told));
+            }
+            Control::Trim { row, reply } => {
+                let trimmed = self.trim(row);
+                let _ = reply.send(trimmed.map_err(told));
+            }
+            Control::GiveBack { reply } => {
+                let freed = file::give_space_back(&self.connection, GIVE_BACK_AT_ONCE);
+                let freed = freed.map(|pages| pages * u64::from(file::PAGE_SIZE));
+                let _ = reply.send(freed.map_err(|error| told(error.into())));
+            }
+            Control::Checkpoint { reply } => {
+                let done = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+                let _ = reply.send(done.map_err(|error| told(error.into())));
             }
             Control::LimitPages { pages, reply } => {
                 // The greatest number that SQLite takes, see its pragma.
                 let pages = pages.unwrap_or(0xFFFF_FFFE).clamp(1, 0xFFFF_FFFE);
                 let sql = format!("PRAGMA max_page_count = {pages}");
                 let set = self.connection.query_row(&sql, [], |_| Ok(()));
-                let _ = reply.send(set.map_err(|error| Fault::from(error).of(DATABASE)));
+                let _ = reply.send(set.map_err(|error| told(error.into())));
             }
             Control::Flush { reply } => {
                 let _ = reply.send(Ok(()));
@@ -297,33 +364,95 @@ impl Writer {
         }
     }
 
-    /// One small step of the care under way.
-    fn step(&mut self) {
-        let (connection, dictionary, shared) = (&mut self.connection, &mut self.dictionary, &*self.shared);
-        let recorder = &mut self.recorder;
-        let Some(round) = self.rounds.front_mut() else { return };
-        let progress = match round {
-            Round::Maintain(care, _) => care.step(connection, dictionary, shared),
-            Round::Remove(removal, _) => removal.step(connection, dictionary, recorder, shared),
-        };
-        let result = match progress {
-            Ok(Progress::More) => return,
-            Ok(Progress::Done) => Ok(()),
-            Err(fault) => {
-                dictionary.forget();
-                Err(fault.of(DATABASE))
-            }
-        };
-        match self.rounds.pop_front() {
-            Some(Round::Maintain(care, reply)) => {
-                let _ = reply.send(result.map(|()| care.done()));
-            }
-            Some(Round::Remove(_, reply)) => {
-                let _ = reply.send(result);
-            }
-            None => {}
+    fn apply(&mut self, step: Step) -> Result<(), Fault> {
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut known = Known { dictionary: &mut self.dictionary, recorder: &mut self.recorder };
+        (step.work)(&tx, &mut known)?;
+        // A reader sees what moved either where it was or where it is now.
+        let _moving = step.after.is_some().then(|| self.shared.moving.write().unwrap_or_else(PoisonError::into_inner));
+        tx.commit()?;
+        self.shared.committed();
+        if let Some(after) = step.after {
+            after(&self.shared);
         }
+        Ok(())
     }
+
+    /// Writes down what arrived, for some outboxes.
+    fn save_received(&mut self, limit: usize) -> Result<usize, Fault> {
+        let some: Vec<(HostId, u64)> = self.unsaved.iter().copied().take(limit).collect();
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        {
+            let received = self.shared.received.read().unwrap_or_else(PoisonError::into_inner);
+            for key in &some {
+                if let Some(ranges) = received.get(key.0, key.1) {
+                    save_received(&tx, &mut self.dictionary, *key, ranges)?;
+                }
+            }
+        }
+        tx.commit()?;
+        self.shared.committed();
+        for key in &some {
+            self.unsaved.remove(key);
+        }
+        Ok(self.unsaved.len())
+    }
+
+    fn trim(&mut self, row: i64) -> Result<(), Fault> {
+        // What the journal says of the received ranges must stand elsewhere.
+        while self.save_received(SAVE_AT_ONCE)? > 0 {}
+        let released = self.journal.release(row);
+        let surplus = self.journal.surplus(SURPLUS_AT_ONCE);
+        let last_row = self.shared.last_row.load(Ordering::Acquire).cast_signed();
+        let secure = self.options.secure_delete;
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Numbers must go on from here, also when no report is left to tell.
+        tx.execute("UPDATE meta SET value = max(value, ?1) WHERE key = 'last_row'", [last_row])?;
+        tx.execute("UPDATE meta SET value = max(value, ?1) WHERE key = 'sealed'", [row])?;
+        for slot in &surplus {
+            tx.prepare_cached("DELETE FROM journal WHERE slot = ?1")?.execute([slot])?;
+        }
+        if secure {
+            for slot in &released {
+                tx.prepare_cached("UPDATE journal SET body = zeroblob(length(body)) WHERE slot = ?1")?
+                    .execute([slot])?;
+            }
+        }
+        let live = self.dictionary.frames();
+        let unused: Vec<i64> = {
+            let frames = self.shared.frames.lock().unwrap_or_else(PoisonError::into_inner);
+            let unused = frames.iter().filter(|(frame, last_row)| **last_row <= row && !live.contains(frame));
+            unused.map(|(frame, _)| *frame).take(FRAMES_AT_ONCE).collect()
+        };
+        for frame in &unused {
+            tx.prepare_cached("DELETE FROM frame WHERE number = ?1")?.execute([frame])?;
+        }
+        tx.commit()?;
+        self.shared.committed();
+        let mut frames = self.shared.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        for frame in unused {
+            frames.remove(&frame);
+        }
+        drop(frames);
+        self.shared.sealed.fetch_max(row, Ordering::AcqRel);
+        self.shared.slots.store(self.journal.in_use() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn save_received(
+    tx: &Transaction<'_>,
+    dictionary: &mut Dictionary,
+    (outbox, epoch): (HostId, u64),
+    ranges: &RangeSet,
+) -> Result<(), Fault> {
+    let outbox = dictionary.host(tx, outbox, 0)?;
+    tx.prepare_cached("INSERT OR REPLACE INTO received VALUES (?1, ?2, ?3)")?.execute((
+        outbox,
+        epoch.cast_signed(),
+        ranges::encode(ranges),
+    ))?;
+    Ok(())
 }
 
 /// Writes one report, unless it is there already.
@@ -332,6 +461,7 @@ fn append(
     dictionary: &mut Dictionary,
     shared: &Shared,
     batch: &mut Batch,
+    last_row: &mut i64,
     arrival: &Arrival,
     catalogue: &Arc<Catalogue>,
 ) -> Result<Outcome, Fault> {
@@ -343,35 +473,31 @@ fn append(
         Ok(false) => return Ok(Outcome::Appended(Receipt::default())),
         Err(error) => return Ok(Outcome::Refused(error)),
     }
-    let outbox = dictionary.host(tx, arrival.outbox)?;
+    let outbox = dictionary.host(tx, arrival.outbox, arrival.at.millis())?;
     let filing = dictionary.file(tx, arrival, catalogue)?;
-    let events = if report.events.is_empty() { None } else { Some(serde_json::to_string(&report.events)?) };
-    batch.last_row += 1;
-    let (row, at) = (batch.last_row, arrival.at.millis());
-    tx.prepare_cached("INSERT INTO arrival VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)")?
-        .execute(params![
-            row,
-            filing.host,
-            filing.collector,
-            filing.frame,
-            outbox,
-            position.epoch.cast_signed(),
-            position.sequence.cast_signed(),
-            at,
-            arrival.received_at.millis(),
-            report.moment.wall.millis(),
-            report.moment.boot_millis.cast_signed(),
-            arrival.quarantined,
-            events,
-            filing.body,
-            filing.unkept,
-        ])?;
-    if !arrival.quarantined && filing.kept > 0 {
-        batch.unfiled.push((filing.collector, at, row));
-    }
+    let events = if report.events.is_empty() { None } else { Some(serde_json::to_vec(&report.events)?) };
+    *last_row += 1;
+    let at = arrival.at.millis();
+    // What is from a time that cannot be kept makes no history either.
+    let quarantined = arrival.quarantined || place::day(at).is_none() || !place::fits(filing.collector);
+    batch.records.push(Record {
+        row: *last_row,
+        at,
+        received_at: arrival.received_at.millis(),
+        collector: filing.collector,
+        frame: filing.frame,
+        outbox,
+        epoch: position.epoch,
+        sequence: position.sequence,
+        boot_millis: report.moment.boot_millis,
+        quarantined: arrival.quarantined,
+        events,
+        unkept: filing.unkept,
+        body: filing.body,
+    });
     Ok(Outcome::Appended(Receipt {
-        row: Some(row.cast_unsigned()),
-        kept: if arrival.quarantined { 0 } else { filing.kept },
+        row: Some(last_row.cast_unsigned()),
+        kept: if quarantined { 0 } else { filing.kept },
         over_limit: filing.over_limit,
         unfit: filing.unfit,
     }))
