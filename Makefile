@@ -19,12 +19,16 @@ run: ## Build, start a hub with this machine's own agent, show live readings
 	@scripts/run.sh
 
 demo: ## Build, start a hub with simulated hosts
+	@scripts/web.sh try
 	cargo build --release --locked --package tomte
 	target/release/tomte demo
 
 test: ## Install what the tests need, run all of them
-	scripts/test-setup.sh test
+	scripts/test-setup.sh test web
+	scripts/web.sh build
+	scripts/web.sh test
 	cargo test --workspace --locked
+	scripts/web.sh browser
 
 lint: ## Formatting, clippy, dependencies, scripts, the repository itself
 	scripts/test-setup.sh lint
@@ -47,8 +51,7 @@ docs: ## Write the generated references anew
 	cargo xtask docs
 
 web: ## Build the browser UI
-	@if [ -f web/package.json ]; then cd web && npm ci && npm run build; \
-	else echo "There is no browser UI yet: the hub serves a page that says so."; fi
+	@scripts/web.sh build
 
 bench: ## Measure, beside the peers' figures; BENCH="--quick" or BENCH="ingest" for less
 	scripts/test-setup.sh bench
@@ -66,6 +69,7 @@ musl: ## The agent as one static binary
 	@ls -l target/$(MUSL)/dist/tomte-agent
 
 dist: ## Both binaries as they are shipped
+	@scripts/web.sh try
 	cargo build --profile dist --locked --package tomte-agent
 	cargo build --profile dist --locked --package tomte
 	@ls -l target/dist/tomte-agent target/dist/tomte

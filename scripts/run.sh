@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A hub with this machine's own agent beside it, as a person would start them,
-# and live readings through the hub's API until Ctrl-C. Nothing outside of the
+# for the browser by the link that is printed, and live readings through the
+# hub's API until Ctrl-C. Nothing outside of the
 # data folder is touched; what was collected stays for the next time.
 #
 #   TOMTE_RUN_DATA    the data folder (~/.local/state/tomte)
@@ -16,6 +17,7 @@ agent_config=$data/agent/agent.toml
 # What a shell has set for another hub does not count here.
 unset TOMTE_URL TOMTE_TOKEN
 
+scripts/web.sh try
 cargo build --release --locked --package tomte --package tomte-agent
 bin=${CARGO_TARGET_DIR:-target}/release
 
@@ -58,7 +60,7 @@ if healthy; then
 fi
 
 # Each in a session of its own, so that Ctrl-C reaches this script alone.
-setsid "$bin/tomte" hub --data "$hub_data" --listen "$listen" 2>"$data/hub.log" &
+setsid "$bin/tomte" hub --data "$hub_data" --listen "$listen" >"$data/hub.out" 2>"$data/hub.log" &
 hub=$!
 children+=("$hub")
 until healthy; do
@@ -79,8 +81,11 @@ setsid "$bin/tomte-agent" run --config "$agent_config" 2>"$data/agent.log" >&2 &
 agent=$!
 children+=("$agent")
 
+# Printed as long as there is no account; afterwards one signs in by name.
+sign_in=$(sed -n 's/^Sign in, works once: //p' "$data/hub.out")
+
 echo
-echo "  hub      http://$listen"
+echo "  browser  ${sign_in:-http://$listen}${sign_in:+   (works once)}"
 echo "  data     $data   (logs: hub.log, agent.log)"
 echo "  explore  $bin/tomte host list --data $hub_data"
 echo "  stop     Ctrl-C"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what tests and checks need and this machine lacks.
 #
-#   scripts/test-setup.sh [lint] [test] [musl] [bench]      (test when nothing is said)
+#   scripts/test-setup.sh [lint] [test] [web] [musl] [bench]      (test when nothing is said)
 #
 # Whole programs come by apt where this may be done (root, or sudo without a
 # password); otherwise it says what to install and fails. Where only one program
@@ -93,6 +93,20 @@ cargo_deny() {
   say "cargo-deny could not be built; dependencies will not be checked"
 }
 
+# Node.js as the build of the browser UI wants it. Where the distribution's is
+# older, npm has it as a package, which is kept with our tools.
+recent_node() {
+  local script='const [a, b] = process.versions.node.split("."); process.exit(+a > 20 || (+a === 20 && +b >= 19) ? 0 : 1)'
+  node -e "$script" && return 0
+  say "Node.js $(node --version) is too old: fetching a newer one into $tools"
+  npm install --prefix "$tools/node" --no-save --no-audit --no-fund --loglevel=error node@22 ||
+    fail "please install Node.js 20.19 or newer"
+  mkdir -p "$tools/bin"
+  ln -sf "$tools/node/node_modules/node/bin/node" "$tools/bin/node"
+  hash -r
+  node -e "$script" || fail "please install Node.js 20.19 or newer"
+}
+
 rust_target() {
   rustc --print target-libdir --target "$1" 2>/dev/null | xargs -r test -d && return 0
   has rustup || fail "please install the Rust target $1"
@@ -127,6 +141,13 @@ for group in "${@:-test}"; do
       install_packages
       program_of promtool prometheus
       ;;
+    web)
+      wanted node nodejs
+      wanted npm npm
+      has chromium || has chromium-browser || has google-chrome || wanted chromium chromium
+      install_packages
+      recent_node
+      ;;
     musl)
       wanted musl-gcc musl-tools
       install_packages
@@ -141,6 +162,6 @@ for group in "${@:-test}"; do
       program_of prometheus prometheus
       program_of victoria-metrics victoria-metrics
       ;;
-    *) fail "what is $group? There are lint, test, musl and bench" ;;
+    *) fail "what is $group? There are lint, test, web, musl and bench" ;;
   esac
 done

@@ -24,7 +24,8 @@ use crate::{Hub, HubError};
 const KEY: &str = "setup.secret";
 
 /// Makes a new sign-in link, in place of the one before. `None` when there is
-/// an account already.
+/// an account already. The secret stands behind the `#`, which a browser keeps
+/// to itself: it comes into no log of the hub or a proxy.
 ///
 /// # Errors
 /// When the store cannot be read or written.
@@ -41,7 +42,7 @@ pub async fn sign_in_link(hub: &Hub) -> Result<Option<String>, HubError> {
             }
         })
         .await?;
-    Ok(wanted.then(|| format!("{}/setup?secret={}", hub.public_url(), *secret.text)))
+    Ok(wanted.then(|| format!("{}/setup#secret={}", hub.public_url(), *secret.text)))
 }
 
 /// Makes the first account, an admin, with the secret of the sign-in link.

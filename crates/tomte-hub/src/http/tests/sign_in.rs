@@ -31,7 +31,7 @@ async fn the_sign_in_link_makes_the_first_admin_and_works_once() {
     let hub = TestHub::new();
     let old = sign_in_link(&hub.hub).await.unwrap().unwrap();
     let link = sign_in_link(&hub.hub).await.unwrap().unwrap();
-    let secret = |link: &str| link.split_once("/setup?secret=").unwrap().1.to_owned();
+    let secret = |link: &str| link.split_once("/setup#secret=").unwrap().1.to_owned();
     let setup = |secret: String, password: &str| json!({"secret": secret, "name": "ada", "password": password});
     let refused = post(&hub, "/api/v1/setup", &[], setup(secret(&old), "correct horse")).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "a newer link replaces the older one");

@@ -1,15 +1,13 @@
-//! The browser's way in: a page that says how to build the web UI, until a UI
-//! is built into the hub.
+//! The page that says how to build the browser interface, served until one is
+//! built into the hub.
 
 use std::sync::LazyLock;
 
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
-
-use super::problem::Failure;
 
 const STYLE: &str = "body{font:16px/1.6 system-ui,sans-serif;max-width:42em;margin:10vh auto;padding:0 1em;\
 color:#222;background:#fbfaf8}code{background:#eceae6;padding:.1em .4em;border-radius:4px}\
@@ -37,24 +35,11 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::from_str(&policy).expect("base64 and plain words make a header")
 });
 
-/// Whether a path belongs to programs rather than to the browser interface.
-pub(crate) fn is_for_programs(path: &str) -> bool {
-    ["/api", "/metrics", "/link", "/healthz", "/readyz"]
-        .iter()
-        .any(|own| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-}
-
-/// Answers paths that are not in the list of routes: what is for programs with
-/// a problem, the rest with the page, since the interface has paths of its own.
-pub(crate) async fn fallback(method: Method, uri: Uri) -> Response {
-    if is_for_programs(uri.path()) {
-        return Failure::no_such_path().into_response();
-    }
-    if method != Method::GET && method != Method::HEAD {
-        return super::problem::method_not_allowed().await.into_response();
-    }
+/// The page.
+pub(super) fn page() -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
     (StatusCode::OK, headers, PAGE.as_str()).into_response()
 }
