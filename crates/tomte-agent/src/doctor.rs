@@ -69,7 +69,7 @@ pub async fn examine(sources: &Sources) -> Vec<Finding> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let sights = look(&config, &Root::system(), None, &clock);
     let mut collectors: Vec<Finding> = sights.iter().map(collector).collect();
-    for def in tomte_collect::COLLECTORS.iter().filter(|def| !config.collector(def).enabled) {
+    for def in crate::collectors().iter().filter(|def| !config.collector(def).enabled) {
         collectors.push(Finding::new(def.name, "note", "switched off in the configuration"));
     }
     collectors.extend(findings);
@@ -261,7 +261,7 @@ mod tests {
         let findings = examine(&Sources { path: Some(path.clone()), ..Sources::default() }).await;
         let of = |subject: &str| findings.iter().find(|finding| finding.subject == subject);
         assert!(of("configuration").is_some_and(|finding| finding.is_trouble() && finding.cure.is_some()));
-        for def in tomte_collect::COLLECTORS {
+        for def in crate::collectors() {
             assert!(of(def.name).is_some(), "{}", def.name);
         }
         assert!(of("load").is_some_and(|finding| finding.verdict == "ok"));

@@ -25,6 +25,7 @@ pub mod once;
 pub mod outbox;
 pub mod own;
 pub mod pipeline;
+pub mod reach;
 pub mod run;
 pub mod scheduler;
 pub mod sd;
@@ -34,3 +35,12 @@ pub mod state;
 pub mod station;
 pub mod tls;
 pub mod workers;
+
+/// Every collector of an agent: those that read the host, and those that need
+/// the network.
+#[must_use]
+pub fn collectors() -> &'static [tomte_collect::CollectorDef] {
+    static ALL: std::sync::LazyLock<Vec<tomte_collect::CollectorDef>> =
+        std::sync::LazyLock::new(|| tomte_collect::COLLECTORS.iter().chain(reach::COLLECTORS).copied().collect());
+    &ALL
+}

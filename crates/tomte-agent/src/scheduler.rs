@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use tomte_collect::{COLLECTORS, Collector, CollectorDef, Root, Settings, Tier};
+use tomte_collect::{Collector, CollectorDef, Root, Settings, Tier};
 use tomte_model::{Moment, Outcome, Scope, Unit};
 
 use crate::config::{CollectorConfig, Config};
@@ -128,7 +128,7 @@ impl Scheduler {
     /// at once.
     #[must_use]
     pub fn new(root: Root, config: &Config, phase: u64, now: Moment) -> Self {
-        Self::of(COLLECTORS, root, config, phase, now)
+        Self::of(crate::collectors(), root, config, phase, now)
     }
 
     /// The schedule of other collectors.

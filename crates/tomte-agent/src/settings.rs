@@ -200,7 +200,7 @@ mod tests {
         ]
         .map(str::to_owned)
         .into();
-        for name in tomte_collect::COLLECTORS.iter().map(|def| def.name).chain([crate::own::COLLECTOR]) {
+        for name in crate::collectors().iter().map(|def| def.name).chain([crate::own::COLLECTOR]) {
             permitted.extend(ALLOWED_OF_COLLECTORS.iter().map(|key| format!("collectors.{name}.{key}")));
         }
         let foreign = [

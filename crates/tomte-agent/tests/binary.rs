@@ -116,7 +116,7 @@ fn once_prints_a_complete_set_of_reports() {
     let once: serde_json::Value = serde_json::from_str(&out).unwrap();
     let reports: Vec<Report> = serde_json::from_value(once["reports"].clone()).unwrap();
     let seen: BTreeSet<_> = reports.iter().map(|report| report.collector.as_ref()).collect();
-    let all: BTreeSet<_> = tomte_collect::COLLECTORS.iter().map(|def| def.name).collect();
+    let all: BTreeSet<_> = tomte_agent::collectors().iter().map(|def| def.name).collect();
     assert_eq!(seen, all);
     let cpu = reports.iter().flat_map(|r| &r.scopes).flat_map(|s| &s.facets).find(|f| f.resource.kind == "cpu");
     assert!(cpu.unwrap().reading("usage_ratio").is_some(), "rates need two looks, and get them");
@@ -268,7 +268,7 @@ async fn what_was_acked_is_not_lost_and_nothing_has_a_number_twice_over_kills_an
     let folder = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = enrolled(folder.path(), &listener);
-    let collectors = tomte_collect::COLLECTORS.len();
+    let collectors = tomte_agent::collectors().len();
 
     // Killed in the middle: what the hub had taken it has.
     let mut running = Running::start(&config);

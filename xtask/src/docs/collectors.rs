@@ -1,6 +1,6 @@
 //! `docs/reference/collectors.md`: every collector, from the list that runs them.
 
-use tomte_collect::COLLECTORS;
+use tomte_agent::collectors;
 use tomte_model::Unit;
 
 use super::markdown::{code, head, table};
@@ -14,7 +14,7 @@ pub(super) fn page() -> String {
          longer than its deadline, or fails, its own scopes go stale and nothing else. `tomte-agent doctor` tries them\n\
          all on your machine, and says what is missing and how to mend it.\n\n",
     );
-    let rows: Vec<_> = COLLECTORS
+    let rows: Vec<_> = collectors()
         .iter()
         .map(|collector| {
             let every = Unit::Seconds.format(collector.interval.unwrap_or(collector.tier.interval()).as_secs_f64());

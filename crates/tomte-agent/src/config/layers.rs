@@ -149,7 +149,7 @@ pub(super) fn merge(layers: &[&Layer]) -> Result<(FileConfig, Values), ConfigErr
 pub fn known_keys() -> Vec<String> {
     let mut keys: Vec<String> = Layer::defaults().values.into_keys().collect();
     keys.extend(["hub", "name", "state_dir", "socket", THRESHOLDS].map(str::to_owned));
-    for name in tomte_collect::COLLECTORS.iter().map(|def| def.name).chain([crate::own::COLLECTOR]) {
+    for name in crate::collectors().iter().map(|def| def.name).chain([crate::own::COLLECTOR]) {
         keys.extend(["enabled", "interval", "deadline"].map(|key| format!("collectors.{name}.{key}")));
     }
     keys

@@ -16,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tomte_collect::{BackupSettings, COLLECTORS, CollectorDef};
+use tomte_collect::{BackupSettings, CollectorDef};
 use tomte_model::{Catalogue, HostName, ThresholdRule};
 
 use layers::Layer;
@@ -215,7 +215,7 @@ impl Config {
 
     /// The collectors that run, each with how.
     pub fn collectors(&self) -> impl Iterator<Item = (&'static CollectorDef, CollectorConfig)> + '_ {
-        COLLECTORS.iter().map(|def| (def, self.collector(def))).filter(|(_, config)| config.enabled)
+        crate::collectors().iter().map(|def| (def, self.collector(def))).filter(|(_, config)| config.enabled)
     }
 }
 

@@ -13,9 +13,9 @@ use std::time::Duration;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tomte_collect::{
-    BackupSettings, COLLECTORS, CheckSettings, ContainerSettings, CpuSettings, DiskSettings, FilesystemSettings,
-    HelperSettings, InterfaceSettings, PeerSettings, ProbeSettings, ProcessSettings, ServiceSettings, SmartSettings,
-    TextfileSettings, Tier, TmpfsSettings, ZfsSettings, read_checks, read_probes,
+    BackupSettings, CheckSettings, ContainerSettings, CpuSettings, DiskSettings, FilesystemSettings, HelperSettings,
+    InterfaceSettings, PeerSettings, ProbeSettings, ProcessSettings, ServiceSettings, SmartSettings, TextfileSettings,
+    Tier, TmpfsSettings, ZfsSettings, read_checks, read_probes,
 };
 use tomte_model::{Direction, HostName};
 
@@ -165,7 +165,7 @@ impl Borrow<str> for CollectorName {
 impl<'de> Deserialize<'de> for CollectorName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        let known: Vec<_> = COLLECTORS.iter().map(|def| def.name).chain([crate::own::COLLECTOR]).collect();
+        let known: Vec<_> = crate::collectors().iter().map(|def| def.name).chain([crate::own::COLLECTOR]).collect();
         if known.contains(&name.as_str()) {
             Ok(Self(name))
         } else {

@@ -136,7 +136,7 @@ fn the_hub_does_not_win_over_the_host() {
 
 #[test]
 fn collectors_follow_their_tier_unless_told_otherwise() {
-    let load = COLLECTORS.iter().find(|def| def.name == "load").unwrap();
+    let load = crate::collectors().iter().find(|def| def.name == "load").unwrap();
     let config_of = |text: &str| config(text).collector(load);
     assert_eq!(config_of("").interval, Duration::from_secs(10));
     assert_eq!(config_of("[intervals]\nfast = \"3s\"").interval, Duration::from_secs(3));
