@@ -41,6 +41,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
 use crate::Hub;
@@ -77,6 +78,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .fallback(ui::fallback)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(Arc::clone(&app), gate::pass))
-        .layer(CompressionLayer::new())
+        // History is long and made anew each time: what counts is the time.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .with_state(app)
 }

@@ -165,7 +165,9 @@ fn facts(host: &Host, as_of: Timestamp) -> Vec<(&'static str, String)> {
         ("status", host.status.map_or_else(|| "not judged".to_owned(), |s| s.to_string())),
     ];
     if let Some(seen) = host.last_seen_at {
-        facts.push(("seen", format!("{} ago", Unit::Seconds.format(as_of.since(seen).as_secs_f64().round()))));
+        let age = as_of.since(seen).as_secs_f64().round();
+        let words = if age < 1.0 { "now".to_owned() } else { format!("{} ago", Unit::Seconds.format(age)) };
+        facts.push(("seen", words));
     }
     if !host.aliases.is_empty() {
         facts.push(("aliases", host.aliases.join(", ")));

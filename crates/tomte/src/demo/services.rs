@@ -7,11 +7,22 @@ use super::host::{Role, SimulatedHost, Story};
 
 /// A time some seconds before that moment, as collectors write it.
 pub(super) fn ago(now: Moment, seconds: u64) -> String {
-    now.wall.minus(std::time::Duration::from_secs(seconds)).to_string()
+    let then = now.wall.minus(std::time::Duration::from_secs(seconds)).millis();
+    let step = coarseness(seconds);
+    Timestamp::from_millis(then.div_euclid(step) * step).to_string()
 }
 
 pub(super) fn later(now: Moment, seconds: i64) -> String {
-    Timestamp::from_millis(now.wall.millis() + seconds * 1000).to_string()
+    let then = now.wall.millis().div_euclid(1000) * 1000 + seconds * 1000;
+    let step = coarseness(seconds.unsigned_abs());
+    let then = if seconds > 0 { -(-then).div_euclid(step) * step } else { then.div_euclid(step) * step };
+    Timestamp::from_millis(then).to_string()
+}
+
+/// Moments are whole tens of minutes, or hours when they are far: what happened
+/// must not seem to have happened at another moment with every report.
+fn coarseness(seconds: u64) -> i64 {
+    if seconds >= 7_200 { 3_600_000 } else { 600_000 }
 }
 
 pub(super) const MIB: f64 = 1024.0 * 1024.0;

@@ -113,11 +113,11 @@ fn column(out: &mut Vec<u8>, function: Function) {
 /// A value as it was read: its decimals, unless it turns out to have more.
 fn exact(out: &mut Vec<u8>, value: f64, decimals: Option<u8>) {
     if let Some((power, digits)) = decimals.and_then(|digits| Some((POWERS.get(usize::from(digits))?, digits))) {
-        let scaled = (value * power).round();
+        let units = nearest(value * power);
         // Division by an exact power rounds once: so it is the same double, or
         // the value had more decimals.
-        if scaled.abs() < EXACT && scaled / power == value {
-            return decimal(out, scaled as i64, digits);
+        if let Some(units) = units.filter(|units| *units as f64 / power == value) {
+            return decimal(out, units, digits);
         }
     }
     number(out, value);
@@ -125,11 +125,10 @@ fn exact(out: &mut Vec<u8>, value: f64, decimals: Option<u8>) {
 
 /// A value that was worked out, to so many decimals.
 fn rounded(out: &mut Vec<u8>, value: f64, decimals: Option<u8>) {
-    if let Some((power, digits)) = decimals.and_then(|digits| Some((POWERS.get(usize::from(digits))?, digits))) {
-        let scaled = (value * power).round();
-        if scaled.abs() < EXACT {
-            return decimal(out, scaled as i64, digits);
-        }
+    if let Some((power, digits)) = decimals.and_then(|digits| Some((POWERS.get(usize::from(digits))?, digits)))
+        && let Some(units) = nearest(value * power)
+    {
+        return decimal(out, units, digits);
     }
     number(out, value);
 }
@@ -147,6 +146,23 @@ fn integer(out: &mut Vec<u8>, value: i64) {
     decimal(out, value, 0);
 }
 
+/// The whole number next to a value, where that is exact; without the call that
+/// `round` is on many machines.
+fn nearest(value: f64) -> Option<i64> {
+    (value.abs() < EXACT).then(|| (value + 0.5_f64.copysign(value)) as i64)
+}
+
+/// Two digits each, from 00 to 99.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
+
 /// So many units of the last decimal; without zeros at the end.
 fn decimal(out: &mut Vec<u8>, units: i64, mut decimals: u8) {
     let mut rest = units.unsigned_abs();
@@ -154,25 +170,33 @@ fn decimal(out: &mut Vec<u8>, units: i64, mut decimals: u8) {
         rest /= 10;
         decimals -= 1;
     }
-    // Filled from the end: 20 digits, a point, a sign, leading zeros.
-    let mut digits = [b'0'; 36];
+    // Filled from the end, two at a time.
+    let mut digits = [b'0'; 20];
     let mut start = digits.len();
-    let mut written = 0;
-    while rest > 0 || written <= decimals {
-        if written == decimals && decimals > 0 {
-            start -= 1;
-            digits[start] = b'.';
-        }
+    while rest >= 100 {
+        start -= 2;
+        digits[start..start + 2].copy_from_slice(&PAIRS[(rest % 100) as usize]);
+        rest /= 100;
+    }
+    if rest >= 10 {
+        start -= 2;
+        digits[start..start + 2].copy_from_slice(&PAIRS[rest as usize]);
+    } else {
         start -= 1;
-        digits[start] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        written += 1;
+        digits[start] = b'0' + rest as u8;
     }
     if units < 0 {
-        start -= 1;
-        digits[start] = b'-';
+        out.push(b'-');
     }
-    out.extend_from_slice(&digits[start..]);
+    let decimals = usize::from(decimals);
+    if decimals == 0 {
+        return out.extend_from_slice(&digits[start..]);
+    }
+    // What is in front of the digits is zeros, as many as are needed.
+    let point = digits.len() - decimals;
+    out.extend_from_slice(&digits[start.min(point - 1)..point]);
+    out.push(b'.');
+    out.extend_from_slice(&digits[point..]);
 }
 
 #[cfg(test)]
