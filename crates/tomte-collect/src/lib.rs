@@ -54,6 +54,7 @@ mod tmpfs;
 mod tool;
 mod tree_size;
 pub mod units;
+mod updates;
 mod users;
 mod virtualisation;
 mod zfs;
@@ -303,6 +304,15 @@ pub static COLLECTORS: &[CollectorDef] = &[
         help: "Graphics processors: NVIDIA's by nvidia-smi, AMD's and Intel's from /sys; a sleeping one is left asleep.",
         scopes: gpu::SCOPES,
         make: gpu::make,
+    },
+    CollectorDef {
+        name: "updates",
+        tier: Tier::Slow,
+        interval: None,
+        deadline: Duration::from_secs(120),
+        help: "Updates that wait, by apt, dnf, pacman or apk without refreshing them; NixOS's generation; whether a restart is required.",
+        scopes: &["updates"],
+        make: updates::make,
     },
     CollectorDef {
         name: "process",
