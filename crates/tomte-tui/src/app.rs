@@ -146,6 +146,18 @@ pub(crate) struct Frozen {
     pub(crate) world: Box<World>,
 }
 
+/// The past moment that is on screen, or on its way there.
+#[derive(Debug, Clone)]
+pub(crate) struct Travel {
+    pub(crate) at: Timestamp,
+    /// The question under way.
+    pub(crate) waiting: Option<u64>,
+    /// Whether it goes on by itself.
+    pub(crate) playing: bool,
+    /// When it last moved.
+    pub(crate) moved: Timestamp,
+}
+
 /// The whole state.
 #[derive(Debug)]
 pub struct App {
@@ -164,6 +176,9 @@ pub struct App {
     pub(crate) heard: Option<Timestamp>,
     pub(crate) world: World,
     pub(crate) frozen: Option<Frozen>,
+    pub(crate) travel: Option<Travel>,
+    /// The moment that is being typed.
+    pub(crate) jumping: Option<Input>,
     pub(crate) catalogue: Vec<Kind>,
     pub(crate) columns: Vec<usize>,
     pub(crate) view: View,
@@ -223,6 +238,8 @@ impl App {
             heard: None,
             world: World::default(),
             frozen: None,
+            travel: None,
+            jumping: None,
             catalogue: tomte_model::Catalogue::builtin().kinds().map(Kind::from).collect(),
             events: EventsPage::default(),
             overlay: None,

@@ -5,6 +5,7 @@ use crossterm::event::{KeyEvent, MouseEvent};
 use tomte_api::catalogue::Kind;
 use tomte_api::event::Event as Happening;
 use tomte_api::history::{History, HistoryQuery};
+use tomte_api::host::Host;
 use tomte_api::live::{Message, Subscribe};
 use tomte_api::page::Page;
 use tomte_api::resource::Resource;
@@ -66,6 +67,15 @@ pub enum Question {
     History(Box<HistoryQuery>),
     /// Resources that a text occurs in.
     Search(String),
+    /// How everything was at a moment, in milliseconds since 1970.
+    Moment {
+        /// When.
+        at: i64,
+        /// The host whose resources are wanted.
+        host: Option<String>,
+        /// The readings that are wanted besides.
+        query: Box<HistoryQuery>,
+    },
 }
 
 /// An answer.
@@ -79,4 +89,13 @@ pub enum Answer {
     History(History),
     /// Resources that a text occurs in.
     Found(Vec<Resource>),
+    /// How everything was at a moment.
+    Moment {
+        /// The hosts.
+        hosts: Vec<Host>,
+        /// What the host on screen had.
+        resources: Vec<Resource>,
+        /// The readings up to then.
+        history: History,
+    },
 }

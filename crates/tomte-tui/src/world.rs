@@ -145,7 +145,7 @@ fn merge(resources: &mut BTreeMap<Key, Resource>, key: &Key, change: ResourceDel
     change.apply(resources.entry(key.clone()).or_insert_with(|| blank(reference, host)));
 }
 
-fn blank(reference: ResourceRef, host: &str) -> Resource {
+pub(crate) fn blank(reference: ResourceRef, host: &str) -> Resource {
     Resource {
         host: host.to_owned(),
         host_id: reference.host_id,
@@ -244,9 +244,9 @@ impl World {
         }
     }
 
-    /// Puts the processors' history before what was told live.
-    pub(crate) fn recall(&mut self, history: &History) {
-        for series in &history.series {
+    /// Puts the processors' history before what is known.
+    pub(crate) fn recall_usage(&mut self, history: &History) {
+        for series in history.series.iter().filter(|series| series.kind == "cpu" && series.field == "usage_ratio") {
             if let Some(known) = series.host_id.and_then(|id| self.hosts.get_mut(&id)) {
                 known.usage.precede(Points::of(series, history.t.as_deref(), history.step_ms));
             }

@@ -142,6 +142,13 @@ bindings! {
         Settings "settings" ["o" "f2"] classic ["s" "f2"] "Settings: refresh, bell, columns, theme";
         Refresh "refresh" ["r" "f5"] "Have the host, or all of them, read anew now";
         Freeze "freeze" ["f"] "Freeze the screen, and let it go on";
+        StepBack "step_back" ["T"] "A minute back in time: the whole screen as it was";
+        StepForward "step_forward" ["t"] "A minute on, towards the present";
+        LeapBack "leap_back" ["("] "An hour back in time";
+        LeapForward "leap_forward" [")"] "An hour on";
+        Jump "jump" ["J"] "Jump in time: to the selected event, else to what you type (-3h, 14:30, a date)";
+        Play "play" ["space"] "Play the past, a minute a second";
+        Present "present" ["n"] "Back to the present";
         Suspend "suspend" ["ctrl-z"] "Leave for the shell; fg returns";
     }
     Fleet {

@@ -39,7 +39,16 @@ pub(super) fn draw(app: &App, buffer: &mut Buffer, area: Rect) {
 /// What matters most first.
 fn facts(app: &App) -> Vec<(String, ratatui::style::Style)> {
     let mut parts = Vec::new();
-    if let Some(frozen) = &app.frozen {
+    if let Some(travel) = &app.travel {
+        let at = units::clock(travel.at, app.now, &app.surroundings.zone);
+        let ago = units::age(travel.at, app.now);
+        let what = match (travel.waiting, travel.playing) {
+            (_, true) => "PLAYING",
+            (Some(_), false) => "GOING TO",
+            (None, false) => "PAST",
+        };
+        parts.push((format!("{what} {at}, {ago} ago"), app.theme.warning.patch(app.theme.selection)));
+    } else if let Some(frozen) = &app.frozen {
         let at = units::clock(frozen.at, app.now, &app.surroundings.zone);
         parts.push((format!("FROZEN {at}"), app.theme.warning.patch(app.theme.selection)));
     }

@@ -23,6 +23,14 @@ pub(super) fn draw(app: &App, buffer: &mut Buffer, area: Rect) {
         caret(app, buffer, end, area.y);
         return;
     }
+    if let Some(input) = &app.jumping {
+        let ask = "jump to (-3h, 14:30, 2026-01-31T12:00:00Z, now): ";
+        let x = area.x + 1 + put(buffer, area.x + 1, area.y, area.width, ask, app.theme.dim, &app.glyphs);
+        let text = fit_end(&input.text, usize::from(area.right().saturating_sub(x + 2)), app.glyphs.ellipsis);
+        let end = x + put(buffer, x, area.y, area.right().saturating_sub(x), &text, app.theme.base, &app.glyphs);
+        caret(app, buffer, end, area.y);
+        return;
+    }
     let (left, style) = left(app);
     let end = area.x + 1 + put(buffer, area.x + 1, area.y, area.width.saturating_sub(1), &left, style, &app.glyphs);
     let mut hints: Vec<(String, &str)> =

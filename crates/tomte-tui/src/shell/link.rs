@@ -110,6 +110,15 @@ async fn ask(client: &Client, question: Question) -> Result<Answer, tomte_api::C
             Answer::Events(client.events(&filter).await?)
         }
         Question::History(query) => Answer::History(client.history(&query).await?),
+        Question::Moment { at, host, query } => {
+            let at = at.to_string();
+            let hosts = client.hosts_at(&at).await?;
+            let resources = match &host {
+                Some(host) => client.host_resources_at(host, None, &at).await?,
+                None => Vec::new(),
+            };
+            Answer::Moment { hosts, resources, history: client.history(&query).await? }
+        }
         Question::Search(text) => {
             let filter = ResourceFilter { text: Some(text), limit: Some(RESULTS), ..ResourceFilter::default() };
             Answer::Found(client.resources(&filter).await?)

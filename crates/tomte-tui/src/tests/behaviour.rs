@@ -500,3 +500,68 @@ fn text_of_others_cannot_steer_the_terminal() {
     rig.event(Event::Lost(evil.to_owned()));
     assert!(!rig.screen().contains('\u{1b}'));
 }
+
+/// The last question about a moment: when, and of which host.
+fn asked_moment(rig: &Rig) -> (i64, Option<String>) {
+    let last = rig.effects.iter().rev().find_map(|effect| match effect {
+        Effect::Ask(_, Question::Moment { at, host, .. }) => Some((*at, host.clone())),
+        _ => None,
+    });
+    last.unwrap()
+}
+
+#[test]
+fn one_steps_back_in_time_and_returns_to_the_present() {
+    let mut rig = Rig::fleet((120, 40), fleet(3));
+    rig.keys("TT");
+    assert_eq!(asked_moment(&rig), (NOW.millis() - 120_000, None));
+    let moment = |question: &Question| matches!(question, Question::Moment { .. });
+    let then = vec![troubled(host(0, "nas-1"), Status::Critical, "/ was 99 % full")];
+    let series = tomte_api::history::Series {
+        host_id: Some(host_id(0)),
+        kind: "cpu".to_owned(),
+        name: Some("cpu".to_owned()),
+        field: "usage_ratio".to_owned(),
+        t: Some(vec![NOW.millis() - 180_000, NOW.millis() - 120_000]),
+        last: Some(vec![Some(0.1), Some(0.66)]),
+        ..Default::default()
+    };
+    let history = tomte_api::history::History { series: vec![series], ..Default::default() };
+    rig.answer(moment, Ok(Answer::Moment { hosts: then.clone(), resources: Vec::new(), history: history.clone() }));
+    let screen = rig.screen();
+    assert!(screen.contains("PAST 14:11:20, 2m ago") || screen.contains("PAST 14:11:20, 120"), "{screen}");
+    assert!(rig.line("nas-1").contains("66%") && rig.line("nas-1").contains("was 99 % full"), "{screen}");
+    assert!(!screen.contains("web-1"), "what was not there then is not shown: {screen}");
+    // The host's page at that moment.
+    rig.keys("<enter>");
+    assert_eq!(asked_moment(&rig), (NOW.millis() - 120_000, Some(host_id(0).to_string())));
+    let resources = vec![sample::resource(host_id(0), "memory", "memory", &[("used_ratio", 0.77)])];
+    rig.answer(moment, Ok(Answer::Moment { hosts: then, resources, history }));
+    assert!(rig.line("memory ").contains("77%"), "{}", rig.screen());
+    assert!(!rig.app.subscribed.contains_key("host"), "nothing live is asked for in the past");
+    rig.keys("n");
+    assert!(rig.app.frozen.is_none() && rig.app.subscribed.contains_key("host"));
+}
+
+#[test]
+fn one_jumps_to_an_event_and_to_what_one_types_and_plays_on() {
+    let mut rig = Rig::fleet((120, 40), fleet(3));
+    let newest = |question: &Question| matches!(question, Question::Events(None));
+    rig.answer(newest, Ok(Answer::Events(tomte_api::Page::new(sample::events(5), None))));
+    rig.keys("3jjJ");
+    assert_eq!((rig.app.view, asked_moment(&rig).0), (View::Fleet, ago(2 * 97).millis()));
+    rig.keys("J-3h<enter>");
+    assert_eq!(asked_moment(&rig).0, ago(3 * 3_600).millis());
+    rig.keys(")");
+    assert_eq!(asked_moment(&rig).0, ago(2 * 3_600).millis());
+    let moment = |question: &Question| matches!(question, Question::Moment { .. });
+    let empty = || Answer::Moment { hosts: Vec::new(), resources: Vec::new(), history: Default::default() };
+    rig.keys(" ").answer(moment, Ok(empty())).later(1);
+    assert_eq!(asked_moment(&rig).0, ago(2 * 3_600 - 60).millis());
+    rig.answer(moment, Err("the history is closed".to_owned()));
+    assert!(rig.screen().contains("the history is closed") && !rig.app.travel.as_ref().unwrap().playing);
+    rig.keys("Jnonsense<enter>");
+    assert!(rig.screen().contains("is not a time"), "{}", rig.screen());
+    rig.keys("Jnow<enter>");
+    assert!(rig.app.travel.is_none());
+}

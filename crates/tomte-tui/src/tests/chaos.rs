@@ -38,7 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         // Letters that lead somewhere, more often than the rest.
-        20 => prop::sample::select("jkhlgGe/sobf?123rvaLH+-0[]n".chars().map(KeyCode::Char).collect::<Vec<_>>())
+        20 => prop::sample::select("jkhlgGe/sobf?123rvaLH+-0[]nTTt(J ".chars().map(KeyCode::Char).collect::<Vec<_>>())
             .prop_map(|code| Step::Key(code, false)),
         12 => (code, prop::bool::weighted(0.2)).prop_map(|(code, control)| Step::Key(code, control)),
         5 => (0..260_u16, 0..80_u16, 0..4_u8).prop_map(|(x, y, what)| Step::Mouse(x, y, what)),
@@ -118,6 +118,11 @@ fn take(rig: &mut Rig, step: Step) {
                     Answer::Events(tomte_api::Page::new(page, (what % 2 == 0).then(|| "b1".to_owned())))
                 }
                 Question::History(_) => Answer::History(odd_history(rig.app.host.id.unwrap_or(host_id(0)), what)),
+                Question::Moment { .. } => {
+                    let Snapshot { hosts, .. } = fleet(u32::from(what % 12));
+                    let id = rig.app.host.id.unwrap_or(host_id(0));
+                    Answer::Moment { hosts, resources: sample::everything(id), history: odd_history(id, what) }
+                }
                 Question::Search(_) => Answer::Found(sample::everything(host_id(u32::from(what)))),
             };
             rig.event(Event::Answer(number, if ok { Ok(Box::new(answer)) } else { Err("refused".to_owned()) }));

@@ -15,7 +15,7 @@ use crate::rows;
 use crate::search::Hit;
 use crate::settings::{Item, items};
 use crate::theme::Theme;
-use crate::update::told;
+use crate::update::{told, travel};
 use crate::world::{Key, of_kind};
 
 pub(super) fn act(app: &mut App, action: Action) {
@@ -70,11 +70,23 @@ pub(super) fn act(app: &mut App, action: Action) {
         }
         Action::Refresh => refresh(app),
         Action::Freeze => {
+            app.travel = None;
             app.frozen = match app.frozen.take() {
                 Some(_) => None,
                 None => Some(Frozen { at: app.now, world: Box::new(app.world.clone()) }),
             };
         }
+        Action::StepBack => travel::step(app, true, travel::STEP),
+        Action::StepForward => travel::step(app, false, travel::STEP),
+        Action::LeapBack => travel::step(app, true, travel::LEAP),
+        Action::LeapForward => travel::step(app, false, travel::LEAP),
+        Action::Jump => jump(app),
+        Action::Play => {
+            if let Some(travel) = &mut app.travel {
+                travel.playing = !travel.playing;
+            }
+        }
+        Action::Present => travel::present(app),
         Action::Suspend => app.effects.push(Effect::Suspend),
         Action::Sort => {
             let at = app.columns.iter().position(|place| *place == app.fleet.sort).unwrap_or_default();
@@ -104,6 +116,27 @@ pub(super) fn act(app: &mut App, action: Action) {
     }
 }
 
+/// To the selected event's moment, or to one that is typed.
+fn jump(app: &mut App) {
+    let selected = match &app.overlay {
+        Some(Overlay::Event { event, .. }) => Some(event.at),
+        None if app.view == View::Events => {
+            let place = app.events.rows.get(app.events.cursor.at);
+            place.and_then(|place| app.events.all.get(*place)).map(|event| event.at)
+        }
+        _ => None,
+    };
+    app.overlay = None;
+    match selected {
+        // On the fleet it can be seen what happened around it.
+        Some(at) => {
+            app.view = View::Fleet;
+            travel::to(app, at);
+        }
+        None => app.jumping = Some(Input::default()),
+    }
+}
+
 /// Half a screen of whatever is being moved in.
 fn half(app: &App) -> isize {
     let height = match (&app.overlay, app.view) {
@@ -122,6 +155,7 @@ fn back(app: &mut App) {
     if !app.filter().is_empty() {
         return app.set_filter(String::new());
     }
+    let before = app.view;
     match app.view {
         View::Fleet => {}
         View::Host if app.host.chart.is_some() => app.host.chart = None,
@@ -132,8 +166,8 @@ fn back(app: &mut App) {
         View::Events if app.surroundings.target == Target::Agent => show(app, View::Host),
         View::Events => show(app, View::Fleet),
     }
-    if app.frozen.is_some() && app.view == View::Fleet {
-        app.frozen = None;
+    if before == View::Fleet && app.view == View::Fleet {
+        (app.frozen, app.travel) = (None, None);
     }
 }
 
@@ -153,6 +187,9 @@ pub(super) fn show(app: &mut App, view: View) {
     if view == View::Fleet && before != view && app.link == Link::Up {
         told::ask_usage(app);
     }
+    if before != view {
+        travel::again(app);
+    }
 }
 
 /// Goes to a host's page, and to a resource on it.
@@ -164,7 +201,9 @@ pub(super) fn visit(app: &mut App, id: HostId, key: Option<&Key>) {
     app.fleet.chosen = true;
     if app.host.id != Some(id) {
         // Where things stood still, nothing is known of another host.
-        app.frozen = None;
+        if app.travel.is_none() {
+            app.frozen = None;
+        }
         app.host.id = Some(id);
         app.host.asked = None;
         app.host.offset = 0;
@@ -175,6 +214,7 @@ pub(super) fn visit(app: &mut App, id: HostId, key: Option<&Key>) {
     }
     app.host.chart = None;
     app.host.wanted = key.cloned();
+    travel::again(app);
 }
 
 /// Opens what is selected.

@@ -5,7 +5,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use crate::app::{App, Overlay};
 use crate::keys::{Action, Chord, Meaning};
 use crate::list::{Input, Typed};
-use crate::update::actions;
+use crate::update::{actions, travel};
 
 pub(super) fn key(app: &mut App, key: KeyEvent) {
     if key.kind == KeyEventKind::Release {
@@ -59,6 +59,10 @@ fn typed(app: &mut App, key: KeyEvent) -> bool {
         }
         return true;
     }
+    if let Some(input) = app.jumping.take() {
+        travel::typed(app, input, key);
+        return true;
+    }
     let Some(mut input) = app.typing.take() else { return false };
     match input.key(key) {
         Typed::Changed => {
@@ -87,6 +91,8 @@ pub(super) fn paste(app: &mut App, text: &str) {
     if let Some(Overlay::Search(search)) = &mut app.overlay {
         search.input.push(text);
         actions::search_changed(app);
+    } else if let Some(input) = &mut app.jumping {
+        input.push(text);
     } else if let Some(Input { .. }) = &app.typing {
         let mut input = app.typing.take().unwrap_or_default();
         input.push(text);

@@ -6,6 +6,7 @@ mod keys;
 mod mouse;
 mod settle;
 mod told;
+mod travel;
 
 use tomte_model::Timestamp;
 
@@ -51,6 +52,7 @@ fn tick(app: &mut App, before: Timestamp) {
         app.notice = None;
         app.touch();
     }
+    travel::tick(app);
     let second = |at: Timestamp| at.millis().div_euclid(1_000);
     // What stands still has no age that grows.
     if second(before) != second(app.now) && app.frozen.is_none() {

@@ -193,7 +193,7 @@ fn overlay(app: &mut App) {
 fn wanted(app: &App) -> Vec<(&'static str, Subscribe)> {
     let (kinds, fields) = needs(&app.columns);
     let list = |names: std::collections::BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();
-    let readings = app.view == View::Fleet && app.frozen.is_none() && !kinds.is_empty();
+    let readings = app.view == View::Fleet && app.frozen.is_none() && app.travel.is_none() && !kinds.is_empty();
     let fleet = Subscribe {
         kinds: if readings { list(kinds) } else { Vec::new() },
         fields: if readings { list(fields) } else { Vec::new() },
@@ -203,7 +203,7 @@ fn wanted(app: &App) -> Vec<(&'static str, Subscribe)> {
         ..Subscribe::default()
     };
     let mut all = vec![("fleet", fleet)];
-    if let Some(id) = app.host.id.filter(|_| app.view == View::Host) {
+    if let Some(id) = app.host.id.filter(|_| app.view == View::Host && app.travel.is_none()) {
         let host = Subscribe {
             hosts: vec![id.to_string()],
             every_s: Some(CLOSE),

@@ -9,6 +9,7 @@ use crate::app::{App, EVENTS_KEPT, Link, Overlay, Target, View};
 use crate::columns::{COLUMNS, Source};
 use crate::effect::{Answer, Effect, Question};
 use crate::series::Points;
+use crate::update::travel;
 use crate::world::DRAWN;
 
 /// How far back the fleet's little charts go.
@@ -177,11 +178,12 @@ pub(super) fn answer(app: &mut App, number: u64, answer: Result<Box<Answer>, Str
                 }
                 _ => {}
             }
-            app.world.recall(&history);
+            app.world.recall_usage(&history);
             if let Some(detail) = &mut app.world.detail {
                 detail.recall(&history);
             }
         }
+        Ok(Answer::Moment { hosts, resources, history }) => travel::told(app, number, hosts, resources, &history),
         Ok(Answer::Found(resources)) => {
             if let Some(Overlay::Search(search)) = &mut app.overlay
                 && search.waiting == Some(number)
@@ -194,6 +196,9 @@ pub(super) fn answer(app: &mut App, number: u64, answer: Result<Box<Answer>, Str
 }
 
 fn refused(app: &mut App, number: u64, why: String) {
+    if let Some(travel) = app.travel.as_mut().filter(|travel| travel.waiting == Some(number)) {
+        (travel.waiting, travel.playing) = (None, false);
+    }
     if app.events.waiting.is_some_and(|(waiting, _)| waiting == number) {
         app.events.waiting = None;
     }
