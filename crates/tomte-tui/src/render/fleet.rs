@@ -67,7 +67,7 @@ fn nothing(app: &App, buffer: &mut Buffer, area: Rect) {
             vec![why.clone(), "trying again every few seconds; q leaves".to_owned()]
         }
         Link::Up if app.shown().told && !agent => vec![
-            "no hosts yet".to_owned(),
+            if app.travel.is_some() { "no host was known then" } else { "no hosts yet" }.to_owned(),
             "`tomte host add NAME` on the hub prints the line to paste on it".to_owned(),
         ],
         Link::Up => vec!["waiting for the first readings …".to_owned()],
