@@ -155,7 +155,7 @@ fn dispatch(command: Commands) -> anyhow::Result<ExitCode> {
         }
         Commands::Once { settings, json, root } => {
             let config = config_or_defaults(&settings.sources())?;
-            let seen = once::once(&config, &root.map_or_else(Root::system, Root::new));
+            let seen = once::once(&config, &root.map_or_else(crate::api::root, Root::new));
             let mut text = if json { serde_json::to_string_pretty(&seen)? } else { once::table(&seen) };
             if json {
                 text.push('\n');

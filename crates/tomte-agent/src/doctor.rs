@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tomte_collect::{Root, SystemClock, clock_synchronised};
+use tomte_collect::{SystemClock, clock_synchronised};
 use tomte_model::{Clock, Outcome, Unit};
 
 use crate::config::{Config, ConfigError, Found, Layers, Sources};
@@ -67,7 +67,7 @@ pub async fn examine(sources: &Sources) -> Vec<Finding> {
         }
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let sights = look(&config, &Root::system(), None, &clock);
+    let sights = look(&config, &crate::api::root(), None, &clock);
     let mut collectors: Vec<Finding> = sights.iter().map(collector).collect();
     for def in crate::collectors().iter().filter(|def| !config.collector(def).enabled) {
         collectors.push(Finding::new(def.name, "note", "switched off in the configuration"));

@@ -188,6 +188,7 @@ impl Helper {
             Request::Engine { .. } | Request::UnitDirectories { .. } | Request::WireguardPeers => {
                 execute(&self.root, request)
             }
+            Request::Proxmox(_) => execute(&self.root, request),
         }
     }
 }

@@ -11,6 +11,7 @@
 //!
 //! Nothing here draws, stores history or speaks to other agents.
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod connect;

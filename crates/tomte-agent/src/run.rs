@@ -160,7 +160,7 @@ impl Agent {
         let pushed = loaded::<Pushed>(&state, HUB_SETTINGS);
         let config = if config.accept_hub_settings { layers.resolve(&pushed.values)? } else { config };
         let judged = loaded::<Judged>(&state, JUDGED);
-        let root = Root::system();
+        let root = crate::api::root();
         let (hostname, boot_id) = (hostname(&root), boot_id(&root));
 
         let limits = spool_limits(&config);

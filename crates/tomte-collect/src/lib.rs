@@ -10,6 +10,7 @@
 //! a collector, write a module with a `make` function and add its line there.
 
 mod accounts;
+mod api;
 mod arc;
 mod backup;
 mod bounded;
@@ -39,6 +40,7 @@ mod pressure;
 mod privileged;
 mod probe;
 mod process;
+mod proxmox;
 #[cfg(test)]
 mod published;
 mod reader;
@@ -64,6 +66,7 @@ use std::time::Duration;
 
 use tomte_model::{Moment, Scope};
 
+pub use api::{Api, ApiAnswer, ApiCall, ApiTrust};
 pub use backup::parse_anything as parse_any_backup;
 pub use backup::settings::{BackupJob, BackupSettings, BackupType, BadJob};
 pub use clock::{SystemClock, boot_id, clock_synchronised, hostname};
@@ -77,6 +80,9 @@ pub use privileged::{
     write_answer, write_request,
 };
 pub use probe::{Probe, Probed, Prober};
+pub use proxmox::get::{GuestKind, ProxmoxGet};
+pub use proxmox::parse_anything as parse_any_proxmox;
+pub use proxmox::settings::{BadFingerprint, BadProxmoxUrl, Fingerprint, ProxmoxSettings, ProxmoxUrl};
 pub use reader::{FileReader, read_file, read_number, read_trimmed};
 pub use root::{Root, Space};
 pub use settings::{
@@ -367,6 +373,24 @@ pub static COLLECTORS: &[CollectorDef] = &[
         help: "Virtual machines and system containers of LXC, libvirt, systemd-nspawn and Proxmox, from their control groups.",
         scopes: &["guest"],
         make: guest::make,
+    },
+    CollectorDef {
+        name: "proxmox",
+        tier: Tier::Medium,
+        interval: None,
+        deadline: Duration::from_secs(50),
+        help: "Proxmox VE: nodes, cluster and quorum, storages, and what guests do, from its web API or by pvesh.",
+        scopes: proxmox::SCOPES,
+        make: proxmox::make,
+    },
+    CollectorDef {
+        name: "proxmox_guest",
+        tier: Tier::Slow,
+        interval: None,
+        deadline: Duration::from_secs(10 * 60),
+        help: "Proxmox VE: what guests are set up for, their addresses and backups, replications, and tasks that failed.",
+        scopes: proxmox::SLOW_SCOPES,
+        make: proxmox::make_slow,
     },
     CollectorDef {
         name: "backup",

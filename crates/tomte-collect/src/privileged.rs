@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use tomte_model::{Name, Outcome, Scope};
 
 use crate::container::Ask;
+use crate::proxmox::get::ProxmoxGet;
+
 pub use client::ask;
 pub use execute::execute;
 pub use frame::{Frame, FrameError, read_request, write_answer, write_request};
@@ -53,6 +55,8 @@ pub enum Request {
     },
     /// The peers of WireGuard's interfaces, without keys that are secret.
     WireguardPeers,
+    /// Something of Proxmox VE: `pvesh get PATH --output-format json`.
+    Proxmox(ProxmoxGet),
 }
 
 /// An engine that runs containers, where it listens unless told otherwise.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 
+use crate::api::{Api, NoApi};
 use crate::privileged::{self, Answer, HELPER_SOCKET, Refusal, Request};
 use crate::tool::{RecordedTools, SystemTools, Tools};
 
@@ -27,6 +28,7 @@ pub struct Root {
     path: PathBuf,
     recorded: Option<Arc<HashMap<PathBuf, Space>>>,
     tools: Arc<dyn Tools>,
+    api: Arc<dyn Api>,
     /// Where the helper listens; `None` where nobody is needed in between.
     helper: Option<Arc<Path>>,
 }
@@ -74,7 +76,7 @@ impl Root {
         };
         let helper =
             (path == Path::new("/") && !rustix::process::geteuid().is_root()).then(|| Path::new(HELPER_SOCKET).into());
-        Self { path, recorded, tools, helper }
+        Self { path, recorded, tools, api: Arc::new(NoApi), helper }
     }
 
     /// The same host, whose helper listens there. Root itself needs none, nor
@@ -102,6 +104,18 @@ impl Root {
     #[must_use]
     pub fn with_tools(self, tools: Arc<dyn Tools>) -> Self {
         Self { tools, ..self }
+    }
+
+    /// The same host; web APIs are asked by that one.
+    #[must_use]
+    pub fn with_api(self, api: Arc<dyn Api>) -> Self {
+        Self { api, ..self }
+    }
+
+    /// Asks web APIs.
+    #[must_use]
+    pub fn api(&self) -> &dyn Api {
+        self.api.as_ref()
     }
 
     /// Runs the host's tools.

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 
-use crate::BackupSettings;
 use crate::privileged::HELPER_SOCKET;
+use crate::{BackupSettings, ProxmoxSettings};
 pub use own::{
     CheckKind, CheckSettings, Place, ProbeSettings, ProbeValue, TextfileSettings, checks as read_checks,
     probes as read_probes,
@@ -42,6 +42,8 @@ pub struct Settings {
     pub zfs: ZfsSettings,
     /// `[helper]`
     pub helper: HelperSettings,
+    /// `[proxmox]`
+    pub proxmox: ProxmoxSettings,
     /// `[backup]`
     pub backup: BackupSettings,
     /// `[peer]`

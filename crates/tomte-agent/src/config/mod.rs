@@ -375,6 +375,7 @@ impl Layers {
                 smart: file.smart,
                 zfs: file.zfs,
                 helper: file.helper,
+                proxmox: file.proxmox,
                 backup: BackupSettings {
                     cache_dir: file.backup.cache_dir.or_else(|| Some(state_dir.join("backup"))),
                     ..file.backup

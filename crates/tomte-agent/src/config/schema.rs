@@ -14,8 +14,8 @@ use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tomte_collect::{
     BackupSettings, CheckSettings, ContainerSettings, CpuSettings, DiskSettings, FilesystemSettings, HelperSettings,
-    InterfaceSettings, PeerSettings, ProbeSettings, ProcessSettings, ServiceSettings, SmartSettings, TextfileSettings,
-    Tier, TmpfsSettings, ZfsSettings, read_checks, read_probes,
+    InterfaceSettings, PeerSettings, ProbeSettings, ProcessSettings, ProxmoxSettings, ServiceSettings, SmartSettings,
+    TextfileSettings, Tier, TmpfsSettings, ZfsSettings, read_checks, read_probes,
 };
 use tomte_model::{Direction, HostName};
 
@@ -61,6 +61,8 @@ pub struct FileConfig {
     pub zfs: ZfsSettings,
     /// Where the helper is asked for what only root may have.
     pub helper: HelperSettings,
+    /// Settings of the collectors `proxmox` and `proxmox_guest`.
+    pub proxmox: ProxmoxSettings,
     /// Settings of the collectors `backup` and `backup_check`.
     pub backup: BackupSettings,
     /// Settings of the collector `peer`.

@@ -20,7 +20,7 @@ pub(super) fn check_secret(path: &Path) -> Result<(), Trouble> {
     let metadata = metadata.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Trouble::Denied {
             error: format!("{shown} is not there"),
-            cure: format!("Write the repository's password into {shown}, readable by the agent's user alone."),
+            cure: format!("Write the secret into {shown}, readable by the agent's user alone."),
         },
         _ => Trouble::Denied {
             error: format!("{shown} cannot be read: {error}"),
@@ -29,11 +29,25 @@ pub(super) fn check_secret(path: &Path) -> Result<(), Trouble> {
     })?;
     if metadata.mode() & 0o007 != 0 {
         return Err(Trouble::Denied {
-            error: format!("{shown} holds a password and is open to everybody"),
+            error: format!("{shown} holds a secret and is open to everybody"),
             cure: format!("chmod o= {shown}"),
         });
     }
     Ok(())
+}
+
+/// A secret of one line, read whole.
+pub(super) fn secret(path: &Path) -> Result<String, Trouble> {
+    check_secret(path)?;
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MOST).read_to_string(&mut text));
+    read.map_err(|error| Trouble::Failed(format!("{}: {error}", path.display())))?;
+    let line = text.trim();
+    // It becomes part of a header.
+    if line.is_empty() || line.contains(char::is_control) {
+        return Err(Trouble::Failed(format!("{}: write the secret into it, in one line", path.display())));
+    }
+    Ok(line.to_owned())
 }
 
 /// The variables of an environment file: `NAME=VALUE` a line, as systemd and

@@ -28,9 +28,14 @@ use tomte_model::{Moment, Outcome, Scope, Timestamp};
 use crate::{Collector, ReadError, Root, Settings};
 use borg::Borg;
 use known::Trouble;
-use known::{Identity, Known, facets};
+pub(crate) use known::{Check, Identity, Known, facets};
 use restic::Restic;
 use settings::{BackupJob, BackupSettings, BackupType};
+
+/// A secret of one line: a token of somebody's API.
+pub(crate) fn secret(path: &std::path::Path) -> Result<String, Outcome> {
+    access::secret(path).map_err(Trouble::outcome)
+}
 
 /// For the fuzz targets: every parser here takes those bytes.
 pub fn parse_anything(bytes: &[u8]) {

@@ -13,6 +13,9 @@ const SMART: Duration = Duration::from_secs(20);
 /// More than any disk's report takes, hundreds of attributes and logs included.
 const SMART_MOST: usize = 1 << 20;
 
+/// A cluster whose file system waits for its quorum thinks long.
+const PVESH: Duration = Duration::from_secs(20);
+
 /// Runs it on that host, with the rights of this process.
 ///
 /// # Errors
@@ -28,6 +31,13 @@ pub fn execute(root: &Root, request: &Request) -> Result<Answer, Refusal> {
                 None => smartctl,
             };
             smartctl.arg("-a").arg(device).limit(SMART).most(SMART_MOST)
+        }
+        Request::Proxmox(get) => {
+            get.check(root).map_err(Refusal::Invalid)?;
+            let (path, parameters) = get.path();
+            let pvesh = ToolCall::new("pvesh").args(["get", &path, "--output-format", "json"]);
+            let add = |call: ToolCall, (key, value): &(&str, String)| call.arg(format!("--{key}")).arg(value);
+            parameters.iter().fold(pvesh, add).limit(PVESH).most(get.most())
         }
         Request::SmartScan => ToolCall::new("smartctl").args(["--json", "--scan"]).limit(SMART).most(SMART_MOST),
         Request::Engine { engine, ask } => return crate::container::execute(root, *engine, ask),

@@ -1,0 +1,474 @@
+//! Proxmox VE, versions 8 and 9: the node and its cluster, storages, guests,
+//! their backups, replications and tasks.
+//!
+//! It is read through its web API with a token, where one is configured: of
+//! this host, or of one without an agent. Else, on a node, the helper asks
+//! `pvesh`, which starts a Perl of a second for every question; so that little
+//! is asked each minute, and pressure only of the API.
+//!
+//! On a node, the agent tells of that node and its guests alone, since each node
+//! of a cluster has its own agent. What is read from elsewhere is told whole.
+
+mod backups;
+pub(crate) mod get;
+mod guests;
+pub(crate) mod settings;
+mod tasks;
+mod wire;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tomte_model::{Facet, Moment, Outcome, Scope};
+
+use crate::api::{ApiCall, ApiTrust};
+use crate::privileged::Request;
+use crate::{Collector, Root, Settings};
+use get::{GuestKind, ProxmoxGet};
+use guests::{Meters, Network};
+use settings::ProxmoxSettings;
+use wire::{GuestConfig, Interfaces, NodeStatus, Row, Rows};
+
+/// How long one question may take.
+const LIMIT: Duration = Duration::from_secs(20);
+/// Guests whose configuration is read in one run; the others' turn comes.
+const DETAILS: usize = 400;
+
+pub(crate) const SCOPES: &[&str] = &["proxmox/cluster", "proxmox/node", "proxmox/storage", "guest/qemu", "guest/lxc"];
+pub(crate) const SLOW_SCOPES: &[&str] = &["guest/detail", "backup/guest", "proxmox/replication", "proxmox/task"];
+
+/// The collector `proxmox`.
+pub(crate) fn make(root: &Root, settings: &Settings) -> Box<dyn Collector> {
+    Box::new(Proxmox { source: Source::new(root, &settings.proxmox), meters: Meters::default() })
+}
+
+/// The collector `proxmox_guest`.
+pub(crate) fn make_slow(root: &Root, settings: &Settings) -> Box<dyn Collector> {
+    Box::new(Slow { source: Source::new(root, &settings.proxmox), settings: settings.proxmox.clone() })
+}
+
+/// For the fuzz target: every parser here takes those bytes.
+pub fn parse_anything(bytes: &[u8]) {
+    for wrapped in [false, true] {
+        let _ = wire::parse::<NodeStatus>(bytes, wrapped);
+        let _ = wire::parse::<Interfaces>(bytes, wrapped).map(Interfaces::list);
+        let now = tomte_model::Timestamp::from_millis(1_800_000_000_000);
+        let config = wire::parse::<GuestConfig>(bytes, wrapped);
+        let Ok(rows) = wire::parse::<Rows>(bytes, wrapped) else { continue };
+        let jobs = backups::Job::list(&rows.0);
+        for row in &rows.0 {
+            let _ = Meters::default().runtime(row, Some(row), Moment { wall: now, boot_millis: 0 });
+            let _ = tasks::replication(row, "pve", now);
+            let kept = [backups::Kept { row, storage: "x", pbs: true }];
+            let _ = backups::of_guest(row, &kept, &jobs, &rows.0, false, now);
+            if let Ok(config) = &config {
+                let _ = guests::detail(row, config, Network::NotAsked, &[], None);
+            }
+        }
+        let _ = tasks::facet("pve", &rows.0);
+    }
+}
+
+/// Where answers come from.
+struct Source {
+    root: Root,
+    settings: ProxmoxSettings,
+}
+
+/// What a look at everything gave.
+struct Sight {
+    resources: Vec<Row>,
+    cluster: Vec<Row>,
+    /// The nodes whose guests are told of.
+    nodes: Vec<String>,
+    /// Whether these are all nodes, so that names must tell them apart.
+    whole: bool,
+}
+
+impl Source {
+    fn new(root: &Root, settings: &ProxmoxSettings) -> Self {
+        Self { root: root.clone(), settings: settings.clone() }
+    }
+
+    fn is_node(&self) -> bool {
+        self.root.path("etc/pve/nodes").is_dir()
+    }
+
+    fn is_api(&self) -> bool {
+        self.settings.url.is_some()
+    }
+
+    fn get<T: DeserializeOwned>(&self, get: &ProxmoxGet) -> Result<T, Outcome> {
+        let (bytes, wrapped) = if self.is_api() { (self.ask_api(get)?, true) } else { (self.ask_helper(get)?, false) };
+        wire::parse(&bytes, wrapped).map_err(|error| Outcome::Failed {
+            error: format!("{} of Proxmox VE is not understood: {error}", get.path().0),
+        })
+    }
+
+    fn ask_helper(&self, get: &ProxmoxGet) -> Result<Vec<u8>, Outcome> {
+        if !self.is_node() {
+            let error = "this host is no node of Proxmox VE, and no other is configured".to_owned();
+            return Err(Outcome::Unavailable { error });
+        }
+        let answer = self.root.ask(&Request::Proxmox(get.clone())).map_err(|refusal| refusal.outcome())?;
+        match answer.status {
+            Some(0) => Ok(answer.body),
+            _ => {
+                let words = answer.complaint.lines().map(str::trim).find(|line| !line.is_empty());
+                let words: String =
+                    words.unwrap_or("it failed").chars().filter(|c| !c.is_control()).take(200).collect();
+                Err(Outcome::Failed { error: format!("pvesh get {}: {words}", get.path().0) })
+            }
+        }
+    }
+
+    fn ask_api(&self, get: &ProxmoxGet) -> Result<Vec<u8>, Outcome> {
+        let url = self.settings.url.as_ref().map_or("", |url| url.as_str());
+        let Some(file) = &self.settings.token_file else {
+            let error = "no token for the API of Proxmox VE is configured".to_owned();
+            let cure = "Make a token: pveum user token add tomte@pve agent; write tomte@pve!agent=SECRET into a file \
+                        and name it as token_file in [proxmox]."
+                .to_owned();
+            return Err(Outcome::Denied { error, cure });
+        };
+        let token = crate::backup::secret(file)?;
+        if !get.is_plain() {
+            return Err(Outcome::Failed { error: format!("{get:?} names nothing that Proxmox VE could have") });
+        }
+        let (path, parameters) = get.path();
+        let query: Vec<_> = parameters.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let mut path = format!("/api2/json{path}");
+        if !query.is_empty() {
+            path = format!("{path}?{}", query.join("&"));
+        }
+        let trust = match (&self.settings.fingerprint, &self.settings.ca_file) {
+            (Some(fingerprint), _) => ApiTrust::Fingerprint(fingerprint.0),
+            (None, Some(file)) => ApiTrust::Authority(file.clone()),
+            (None, None) => ApiTrust::System,
+        };
+        let call = ApiCall {
+            base: url.to_owned(),
+            path,
+            authorization: format!("PVEAPIToken={}", token.trim()),
+            trust,
+            limit: LIMIT,
+            most: get.most(),
+        };
+        let answer = self.root.api().get(&call).map_err(|refusal| refusal.outcome())?;
+        let what = get.path().0;
+        match answer.status {
+            200 => Ok(answer.body),
+            401 => Err(Outcome::Denied {
+                error: format!("{url} does not know the token"),
+                cure: format!("Write a token that is still good into {}, as USER@REALM!NAME=SECRET.", file.display()),
+            }),
+            403 => Err(Outcome::Denied {
+                error: format!("{url} does not let the token read {what}"),
+                cure:
+                    "pveum acl modify / --roles PVEAuditor --users USER@REALM --tokens 'USER@REALM!NAME'; on version \
+                       9, give it VM.GuestAgent.Audit besides."
+                        .to_owned(),
+            }),
+            // A node that is away: its proxy says so with a status of its own.
+            status => Err(Outcome::Failed { error: format!("{url}{what} answers with HTTP status {status}") }),
+        }
+    }
+
+    /// Looks at everything at once.
+    fn sight(&self) -> Result<Sight, Outcome> {
+        let cluster: Rows = self.get(&ProxmoxGet::ClusterStatus)?;
+        let resources: Rows = self.get(&ProxmoxGet::ClusterResources)?;
+        let nodes = || cluster.0.iter().filter(|row| row.r#type.as_str() == "node");
+        let local = nodes().find(|row| row.local.flag());
+        let whole = !self.is_node();
+        let nodes: Vec<String> = match local.filter(|_| !whole) {
+            Some(local) => vec![local.name.as_str().to_owned()],
+            None => nodes().map(|row| row.name.as_str().to_owned()).collect(),
+        };
+        let nodes = nodes.into_iter().filter(|node| get::is_node(node)).collect();
+        Ok(Sight { resources: resources.0, cluster: cluster.0, nodes, whole })
+    }
+}
+
+impl ProxmoxGet {
+    /// How many bytes the answer may have.
+    pub(crate) fn most(&self) -> usize {
+        match self {
+            Self::Interfaces { .. } | Self::Config { .. } | Self::NodeStatus { .. } => 512 << 10,
+            _ => 4 << 20,
+        }
+    }
+}
+
+impl Sight {
+    fn ours(&self, node: &str) -> bool {
+        self.nodes.iter().any(|ours| ours == node)
+    }
+
+    fn of_type<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Row> {
+        let rows = self.resources.iter();
+        rows.filter(move |row| row.r#type.as_str() == kind && self.ours(row.node.as_str()))
+    }
+
+    fn guests(&self) -> impl Iterator<Item = &Row> {
+        self.of_type("qemu").chain(self.of_type("lxc"))
+    }
+
+    fn cluster(&self) -> Option<&Row> {
+        self.cluster.iter().find(|row| row.r#type.as_str() == "cluster")
+    }
+
+    fn is_online(&self, node: &str) -> bool {
+        let mut rows = self.cluster.iter().filter(|row| row.r#type.as_str() == "node");
+        rows.any(|row| row.name.as_str() == node && row.online.flag())
+    }
+
+    /// The cluster; a node that stands alone belongs to none.
+    fn cluster_facets(&self) -> Vec<Facet> {
+        let Some(row) = self.cluster().filter(|row| !row.name.as_str().is_empty()) else { return Vec::new() };
+        let nodes = || self.cluster.iter().filter(|row| row.r#type.as_str() == "node");
+        let offline: Vec<_> = nodes().filter(|row| !row.online.flag()).map(|row| row.name.as_str()).collect();
+        let mut facet = Facet::owner("cluster", row.name.as_str(), "main");
+        facet.text("offline", offline.join(", "));
+        facet.read("quorate", row.quorate.0.map(|quorate| f64::from(u8::from(quorate != 0.0))));
+        facet.read("nodes", row.nodes.0.or(Some(nodes().count() as f64)));
+        facet.read("online_nodes", nodes().filter(|row| row.online.flag()).count() as f64);
+        vec![facet]
+    }
+
+    fn node_facets(&self, versions: &HashMap<String, NodeStatus>) -> Vec<Facet> {
+        let rows = self.cluster.iter().filter(|row| row.r#type.as_str() == "node" && self.ours(row.name.as_str()));
+        let facet = |row: &Row| {
+            let name = row.name.as_str();
+            let seen = self.of_type("node").find(|seen| seen.node.as_str() == name);
+            let mut facet = Facet::owner("node", name, "main");
+            if let Some(status) = versions.get(name) {
+                // pve-manager/9.1.1/42db4a6cf33dac83
+                facet.text("version", status.pveversion.as_str().split('/').nth(1).unwrap_or_default());
+                facet.text("kernel", status.kversion.as_str().split(" #").next().unwrap_or_default());
+            }
+            facet.text("address", row.ip.as_str());
+            facet.text("cluster", self.cluster().map_or("", |cluster| cluster.name.as_str()));
+            facet.text("state", if row.online.flag() { "online" } else { "offline" });
+            facet.read("online", f64::from(u8::from(row.online.flag())));
+            if let Some(seen) = seen.filter(|_| row.online.flag()) {
+                facet.read("cpu_ratio", seen.cpu.0);
+                facet.read("cores", seen.maxcpu.0);
+                facet.read("memory_used_bytes", seen.mem.0);
+                facet.read("memory_total_bytes", seen.maxmem.0);
+                let ratio = seen.mem.0.zip(seen.maxmem.0.filter(|all| *all > 0.0)).map(|(used, all)| used / all);
+                facet.read("memory_used_ratio", ratio);
+                facet.read("uptime_seconds", seen.uptime.0);
+            }
+            let guests = || self.guests().filter(|guest| guest.node.as_str() == name && !guest.template.flag());
+            facet.read("guests", guests().count() as f64);
+            facet.read("running_guests", guests().filter(|guest| guest.status.as_str() == "running").count() as f64);
+            facet
+        };
+        rows.map(facet).collect()
+    }
+
+    fn storage_facets(&self) -> Vec<Facet> {
+        let mut names = std::collections::BTreeSet::new();
+        let mut facets = Vec::new();
+        for row in self.of_type("storage") {
+            let (storage, node) = (row.storage.as_str(), row.node.as_str());
+            let shared = row.shared.flag();
+            let name = if self.whole && self.nodes.len() > 1 && !shared {
+                format!("{node}/{storage}")
+            } else {
+                storage.to_owned()
+            };
+            // A shared one is told of once, by the first node that sees it.
+            let there = row.status.as_str() == "available";
+            if storage.is_empty() || !self.is_online(node) || !names.insert(name.clone()) {
+                continue;
+            }
+            let mut facet = Facet::owner("storage", name, "main");
+            facet.text("type", row.plugintype.as_str());
+            facet.text("content", row.content.as_str().replace(',', ", "));
+            facet.text("node", node);
+            facet.flag("shared", shared);
+            facet.flag("enabled", true);
+            facet.read("active", f64::from(u8::from(there)));
+            if let Some((used, total)) = row.disk.0.zip(row.maxdisk.0).filter(|(_, total)| there && *total > 0.0) {
+                facet.read("total_bytes", total);
+                facet.read("used_bytes", used);
+                facet.read("available_bytes", (total - used).max(0.0));
+                facet.read("used_ratio", used / total);
+            }
+            facets.push(facet);
+        }
+        facets
+    }
+}
+
+struct Proxmox {
+    source: Source,
+    meters: Meters,
+}
+
+impl Collector for Proxmox {
+    fn collect(&mut self, now: Moment) -> Vec<Scope> {
+        let sight = match self.source.sight() {
+            Ok(sight) => sight,
+            Err(outcome) => return SCOPES.iter().map(|scope| Scope::failed(*scope, outcome.clone())).collect(),
+        };
+        let mut versions = HashMap::new();
+        // Cheap over the API; through pvesh, a second of a processor each.
+        let mut own: HashMap<u32, Row> = HashMap::new();
+        if self.source.is_api() {
+            for node in sight.nodes.iter().filter(|node| sight.is_online(node)) {
+                if let Ok(status) = self.source.get(&ProxmoxGet::NodeStatus { node: node.clone() }) {
+                    versions.insert(node.clone(), status);
+                }
+                for kind in [GuestKind::Qemu, GuestKind::Lxc] {
+                    let rows: Result<Rows, _> = self.source.get(&ProxmoxGet::Guests { node: node.clone(), kind });
+                    own.extend(rows.unwrap_or_default().into_iter().filter_map(|row| Some((guests::vmid(&row)?, row))));
+                }
+            }
+        }
+        let mut runtime = |kind: &str| -> Vec<Facet> {
+            let rows: Vec<&Row> = sight.of_type(kind).collect();
+            let facet = |row: &Row| {
+                let own = guests::vmid(row).and_then(|vmid| own.get(&vmid));
+                self.meters.runtime(row, own, now)
+            };
+            rows.into_iter().filter_map(facet).collect()
+        };
+        let (qemu, lxc) = (runtime("qemu"), runtime("lxc"));
+        self.meters.keep(|vmid| sight.guests().any(|guest| guests::vmid(guest) == Some(vmid)));
+        vec![
+            Scope::complete("proxmox/cluster", sight.cluster_facets()),
+            Scope::complete("proxmox/node", sight.node_facets(&versions)),
+            Scope::complete("proxmox/storage", sight.storage_facets()),
+            Scope::complete("guest/qemu", qemu),
+            Scope::complete("guest/lxc", lxc),
+        ]
+    }
+}
+
+struct Slow {
+    source: Source,
+    settings: ProxmoxSettings,
+}
+
+impl Slow {
+    fn network(&self, guest: &Row, config: &GuestConfig) -> Network {
+        let (Some(vmid), Some(kind)) = (guests::vmid(guest), guests::kind(guest)) else { return Network::NotAsked };
+        let asked = guest.status.as_str() == "running" && (kind == GuestKind::Lxc || guests::expects_agent(config));
+        if !asked {
+            return Network::NotAsked;
+        }
+        let node = guest.node.as_str().to_owned();
+        match self.source.get::<Interfaces>(&ProxmoxGet::Interfaces { node, kind, vmid }) {
+            Ok(told) => Network::Told(told.list()),
+            Err(outcome) => Network::Failed(outcome.error().unwrap_or_default().to_owned()),
+        }
+    }
+
+    fn is_archived(&self, guest: &Row) -> bool {
+        guests::tags(guest.tags.as_str()).any(|tag| self.settings.archived_tags.iter().any(|archived| archived == tag))
+    }
+
+    /// The details of each guest. One that moves or goes while it is looked at
+    /// costs its own details alone.
+    fn details(&self, sight: &Sight, jobs: Option<&[backups::Job<'_>]>) -> Scope {
+        let (mut facets, mut failed) = (Vec::new(), None);
+        for guest in sight.guests().filter(|guest| sight.is_online(guest.node.as_str())).take(DETAILS) {
+            let (Some(vmid), Some(kind)) = (guests::vmid(guest), guests::kind(guest)) else { continue };
+            let node = guest.node.as_str().to_owned();
+            match self.source.get::<GuestConfig>(&ProxmoxGet::Config { node, kind, vmid }) {
+                Ok(config) => {
+                    let taken = jobs.map(|jobs| jobs.iter().any(|job| job.takes(guest)));
+                    let network = self.network(guest, &config);
+                    facets.extend(guests::detail(guest, &config, network, &self.settings.archived_tags, taken));
+                }
+                Err(outcome) => failed = Some(outcome),
+            }
+        }
+        match failed {
+            Some(outcome) if facets.is_empty() => Scope::failed("guest/detail", outcome),
+            _ => Scope::complete("guest/detail", facets),
+        }
+    }
+
+    /// The backups of every guest. A storage that cannot be listed makes all of
+    /// them unknown: the newest could be there.
+    fn backups(&self, sight: &Sight, jobs: &[backups::Job<'_>], tasks: &[Row], now: Moment) -> Scope {
+        let mut lists: Vec<(&str, bool, Rows)> = Vec::new();
+        for (storage, row) in backups::storages(&sight.resources, &sight.nodes) {
+            let (node, name) = (row.node.as_str().to_owned(), storage.to_owned());
+            match self.source.get::<Rows>(&ProxmoxGet::Backups { node, storage: name }) {
+                Ok(rows) => lists.push((storage, row.plugintype.as_str() == "pbs", rows)),
+                Err(outcome) => return Scope::failed("backup/guest", outcome),
+            }
+        }
+        let kept: Vec<_> = lists
+            .iter()
+            .flat_map(|(storage, pbs, rows)| rows.0.iter().map(|row| backups::Kept { row, storage, pbs: *pbs }))
+            .collect();
+        let of_guest = |guest: &Row| {
+            // Looked for by number: a guest has few, a storage may have many.
+            let number = guest.vmid.as_str();
+            let own: Vec<_> = kept
+                .iter()
+                .filter(|kept| kept.row.vmid.as_str() == number)
+                .map(|kept| backups::Kept { row: kept.row, storage: kept.storage, pbs: kept.pbs })
+                .collect();
+            backups::of_guest(guest, &own, jobs, tasks, self.is_archived(guest), now.wall)
+        };
+        Scope::complete("backup/guest", sight.guests().filter_map(of_guest).flatten().collect())
+    }
+}
+
+impl Collector for Slow {
+    fn collect(&mut self, now: Moment) -> Vec<Scope> {
+        let sight = match self.source.sight() {
+            Ok(sight) => sight,
+            Err(outcome) => return SLOW_SCOPES.iter().map(|scope| Scope::failed(*scope, outcome.clone())).collect(),
+        };
+        let since = u64::try_from(now.wall.millis() / 1000).unwrap_or(0).saturating_sub(86_400);
+        let (mut tasks, mut replications) = (Ok(Vec::new()), Ok(Vec::new()));
+        let mut all_tasks: Vec<Row> = Vec::new();
+        for node in sight.nodes.iter().filter(|node| sight.is_online(node)) {
+            match self.source.get::<Rows>(&ProxmoxGet::Tasks { node: node.clone(), since }) {
+                Ok(rows) => {
+                    if let Ok(facets) = &mut tasks {
+                        facets.push(tasks::facet(node, &rows.0));
+                    }
+                    all_tasks.extend(rows.0);
+                }
+                Err(outcome) => tasks = Err(outcome),
+            }
+            match self.source.get::<Rows>(&ProxmoxGet::Replication { node: node.clone() }) {
+                Ok(rows) => {
+                    if let Ok(facets) = &mut replications {
+                        facets.extend(rows.0.iter().filter_map(|row| tasks::replication(row, node, now.wall)));
+                    }
+                }
+                Err(outcome) => replications = Err(outcome),
+            }
+        }
+        let jobs: Result<Rows, Outcome> = self.source.get(&ProxmoxGet::BackupJobs);
+        let known = jobs.as_ref().ok().map(|rows| backups::Job::list(&rows.0));
+        let backups = match &jobs {
+            Ok(rows) => self.backups(&sight, &backups::Job::list(&rows.0), &all_tasks, now),
+            Err(outcome) => Scope::failed("backup/guest", outcome.clone()),
+        };
+        let scope = |name: &'static str, read: Result<Vec<Facet>, Outcome>| match read {
+            Ok(facets) => Scope::complete(name, facets),
+            Err(outcome) => Scope::failed(name, outcome),
+        };
+        vec![
+            self.details(&sight, known.as_deref()),
+            backups,
+            scope("proxmox/replication", replications),
+            scope("proxmox/task", tasks),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! The collectors over `pvesh`, with recorded answers, and the parsers with
+//! what others have captured, where that lies beside the repository.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+use tomte_model::Timestamp;
+
+use super::*;
+
+/// Real answers of other people's machines; not ours to copy.
+fn public(name: &str) -> Option<Vec<u8>> {
+    crate::published::published(&format!("pvesh/{name}"))
+}
+
+const NOW: Moment = Moment { wall: Timestamp::from_millis(1_800_000_000_000), boot_millis: 100_000 };
+
+/// A node whose `pvesh` answers what is written down.
+struct Node(TempDir);
+
+impl Node {
+    fn new() -> Self {
+        let node = Self(tempfile::tempdir().unwrap());
+        fs::create_dir_all(node.path("etc/pve/nodes/pve1/lxc")).unwrap();
+        fs::create_dir_all(node.path("tools")).unwrap();
+        fs::write(node.path("etc/pve/nodes/pve1/lxc/101.conf"), "").unwrap();
+        node.says(
+            "/cluster/status",
+            r#"[{"type":"node","name":"pve1","online":1,"local":1,"ip":"192.0.2.1","id":"node/pve1"}]"#,
+        );
+        node.says(
+            "/cluster/resources",
+            r#"[{"type":"lxc","vmid":101,"name":"dns","node":"pve1","status":"running","maxcpu":1,"mem":5,"maxmem":10},
+                {"type":"lxc","vmid":201,"name":"other","node":"pve2","status":"running","maxcpu":1}]"#,
+        );
+        node
+    }
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+    fn says(&self, path: &str, answer: &str) {
+        let call = format!("pvesh get {path} --output-format json").replace('/', "!");
+        fs::write(self.path("tools").join(call), answer).unwrap();
+    }
+    fn fails(&self, path: &str, complaint: &str) {
+        self.says(path, "");
+        let call = format!("pvesh get {path} --output-format json").replace('/', "!");
+        fs::write(self.path("tools").join(format!("{call}.status")), "255").unwrap();
+        fs::write(self.path("tools").join(format!("{call}.stderr")), complaint).unwrap();
+    }
+    fn collect(&self, make: fn(&Root, &Settings) -> Box<dyn Collector>) -> Vec<Scope> {
+        make(&Root::new(self.0.path()), &Settings::default()).collect(NOW)
+    }
+}
+
+fn named<'a>(scopes: &'a [Scope], name: &str) -> &'a Scope {
+    scopes.iter().find(|scope| scope.name == name).unwrap()
+}
+
+#[test]
+fn a_lone_node_by_pvesh_tells_of_its_own_guests() {
+    let node = Node::new();
+    let scopes = node.collect(make);
+    assert!(scopes.iter().all(|scope| scope.outcome.is_complete()), "{scopes:#?}");
+    assert!(named(&scopes, "proxmox/cluster").facets.is_empty(), "it belongs to no cluster");
+    let guests: Vec<_> = named(&scopes, "guest/lxc").facets.iter().map(|f| f.resource.name.as_str()).collect();
+    assert_eq!(guests, ["101"]);
+    assert_eq!(named(&scopes, "guest/lxc").facets[0].reading("memory_used_ratio"), Some(0.5));
+}
+
+#[test]
+fn one_question_that_fails_costs_its_own_scope() {
+    let node = Node::new();
+    node.says("/nodes/pve1/lxc/101/config", r#"{"hostname":"dns","net0":"name=eth0,bridge=vmbr0,ip=192.0.2.53/24"}"#);
+    node.fails("/nodes/pve1/lxc/101/interfaces", "CT 101 is locked\n");
+    node.says("/nodes/pve1/replication", "[]");
+    node.says("/cluster/backup", "{");
+    let since = NOW.wall.millis() / 1000 - 86_400;
+    node.says("/nodes/pve1/tasks", "[]");
+    let call = format!("pvesh get !nodes!pve1!tasks --output-format json --limit 500 --since {since} --source all");
+    fs::write(node.path("tools").join(call), "[]").unwrap();
+    let scopes = node.collect(make_slow);
+    let detail = &named(&scopes, "guest/detail").facets[0];
+    assert_eq!(detail.attribute("addresses").unwrap().to_string(), "192.0.2.53", "from the configuration");
+    assert!(detail.attribute("address_error").unwrap().to_string().contains("CT 101 is locked"));
+    assert!(named(&scopes, "proxmox/task").outcome.is_complete());
+    assert!(named(&scopes, "proxmox/replication").outcome.is_complete());
+    let backup = named(&scopes, "backup/guest");
+    assert!(matches!(&backup.outcome, Outcome::Failed { error } if error.contains("/cluster/backup")), "{backup:?}");
+    node.fails("/cluster/resources", "cluster not ready - no quorum?\n");
+    let scopes = node.collect(make);
+    assert!(
+        matches!(&scopes[0].outcome, Outcome::Failed { error } if error.ends_with("cluster not ready - no quorum?")),
+        "{scopes:?}"
+    );
+}
+
+#[test]
+fn a_host_without_proxmox_has_none() {
+    let tree = tempfile::tempdir().unwrap();
+    let scopes = make(&Root::new(tree.path()), &Settings::default()).collect(NOW);
+    assert!(scopes.iter().all(|scope| matches!(scope.outcome, Outcome::Unavailable { .. })));
+}
+
+#[test]
+fn real_resources_of_version_9() {
+    let Some(bytes) = public("real_pve9_cluster_resources_type_vm.json") else { return };
+    let rows: Rows = wire::parse(&bytes, false).unwrap();
+    let mut meters = Meters::default();
+    let facets: Vec<_> = rows.0.iter().map(|row| meters.runtime(row, None, NOW).unwrap()).collect();
+    assert_eq!(facets.len(), 8);
+    let jumper = facets.iter().find(|facet| facet.resource.name == "100").unwrap();
+    assert_eq!(jumper.reading("memory_host_bytes"), Some(5_179_975_680.0));
+    assert!((jumper.reading("cpu_ratio").unwrap() - 0.161_649_652).abs() < 1e-6);
+    assert!(facets.iter().all(|facet| facet.reading("memory_used_ratio").is_none_or(|ratio| ratio <= 1.0)));
+    let template = facets.iter().find(|facet| facet.resource.name == "101").unwrap();
+    assert_eq!(template.attribute("template").unwrap().to_string(), "yes");
+}
+
+#[test]
+fn a_real_guest_agent_tells_its_addresses() {
+    let Some(bytes) = public("real_agent_network-get-interfaces.a.json") else { return };
+    let told = wire::parse::<Interfaces>(&bytes, false).unwrap().list();
+    let row: Row = serde_json::from_str(r#"{"type":"qemu","vmid":100,"status":"running"}"#).unwrap();
+    let config: GuestConfig =
+        serde_json::from_str(r#"{"net0":"virtio=02:0C:21:FC:C7:9B,bridge=vmbr7","agent":"enabled=1"}"#).unwrap();
+    assert!(guests::expects_agent(&config));
+    let facet = guests::detail(&row, &config, Network::Told(told), &[], None).unwrap();
+    assert_eq!(facet.attribute("addresses").unwrap().to_string(), "192.168.0.123");
+    assert_eq!(facet.tables[0].rows[0][3].as_ref().unwrap().to_string(), "vmbr7", "the bridge, by its address");
+}
+
+#[test]
+fn rates_begin_with_the_second_look() {
+    let row = |bytes: u64| -> Row {
+        serde_json::from_str(&format!(r#"{{"type":"lxc","vmid":101,"status":"running","netin":{bytes}}}"#)).unwrap()
+    };
+    let mut meters = Meters::default();
+    let later = Moment { boot_millis: 110_000, ..NOW };
+    assert_eq!(meters.runtime(&row(1_000), None, NOW).unwrap().reading("receive_bytes_per_second"), None);
+    assert_eq!(meters.runtime(&row(6_000), None, later).unwrap().reading("receive_bytes_per_second"), Some(500.0));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_safe(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        parse_anything(&bytes);
+    }
+
+    /// Whatever a key holds: a number, a text, a list.
+    #[test]
+    fn any_value_of_any_key_is_safe(
+        key in "vmid|type|cpu|mem|tags|ctime|schedule|endtime|net0|agent|id|verification|maxcpu|netin|next-run|pid",
+        value in "-?[0-9]{1,30}|\"[ -!#-\\[\\]-~]{0,20}\"|\\[\\]|\\{\\}|null|true|1e400|\"1e400\"",
+    ) {
+        let row = format!(r#"{{"type":"lxc","vmid":101,"status":"running","ctime":5,"{key}":{value}}}"#);
+        parse_anything(format!("[{row}]").as_bytes());
+        parse_anything(format!(r#"{{"data":[{row}]}}"#).as_bytes());
+        parse_anything(row.as_bytes());
+    }
+}
