@@ -63,6 +63,22 @@ install_packages() {
   packages=()
 }
 
+# broker: mosquitto for the tests to start, without a service that runs.
+broker() {
+  local policy=/usr/sbin/policy-rc.d
+  PATH="$PATH:/usr/sbin" has mosquitto && has mosquitto_pub && return 0
+  may_be_root || fail "please install what Debian calls: mosquitto mosquitto-clients"
+  if [[ ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod +x "$policy"
+    # shellcheck disable=SC2064  # the path is known now
+    trap "${as_root[*]} rm -f $policy" EXIT
+  fi
+  packages+=(mosquitto mosquitto-clients)
+  install_packages
+  if [[ -d /run/systemd/system ]]; then "${as_root[@]}" systemctl disable --quiet mosquitto || true; fi
+}
+
 # program_of PROGRAM PACKAGE: one program, when it is missing; no root needed.
 program_of() {
   local program=$1 package=$2 folder
@@ -139,6 +155,7 @@ for group in "${@:-test}"; do
         wanted mosquitto mosquitto
       fi
       install_packages
+      broker
       program_of promtool prometheus
       ;;
     web)

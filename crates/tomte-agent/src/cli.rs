@@ -41,7 +41,13 @@ struct Cli {
 enum Commands {
     /// Watch this host until told to stop
     #[command(after_help = "SIGHUP reads the configuration again; SIGTERM stops.")]
-    Run(Settings),
+    Run {
+        #[command(flatten)]
+        settings: Settings,
+        /// End with an error when the MQTT broker is not reached within mqtt.require_within
+        #[arg(long)]
+        require_broker: bool,
+    },
     /// Look at everything once and print it
     #[command(after_help = "Examples:\n  tomte-agent once\n  tomte-agent once --json | jq '.reports[].collector'")]
     Once {
@@ -144,11 +150,11 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn dispatch(command: Commands) -> anyhow::Result<ExitCode> {
     match command {
-        Commands::Run(settings) => {
+        Commands::Run { settings, require_broker } => {
             let sources = settings.sources();
             let set_log_level = log(&sources);
             let runtime = runtime()?;
-            let result = runtime.block_on(run::run(sources, set_log_level));
+            let result = runtime.block_on(run::run(sources, set_log_level, require_broker));
             // Threads that hang in a dead mount are not waited for.
             runtime.shutdown_background();
             result.map(|()| ExitCode::SUCCESS)

@@ -77,6 +77,7 @@ pub async fn examine(sources: &Sources) -> Vec<Finding> {
     findings.push(state(&config));
     findings.push(clock_finding());
     findings.extend(hub(&config).await);
+    findings.push(broker(&config).await);
     findings
 }
 
@@ -182,6 +183,29 @@ async fn hub(config: &Config) -> Vec<Finding> {
     let mut findings = vec![reached];
     findings.extend(answer.date.as_deref().and_then(|date| skew(date, SystemTime::now())));
     findings
+}
+
+/// Tries the broker, as a client of its own, so that nobody is pushed aside.
+async fn broker(config: &Config) -> Finding {
+    let Some(mqtt) = &config.mqtt else { return Finding::new("mqtt", "note", "no broker is configured") };
+    let identity = StateDir::existing(&config.state_dir).and_then(|state| state.identity().ok().flatten());
+    let host = identity.map_or_else(|| tomte_model::HostId::from_parts(0, 0), |identity| identity.host);
+    let mut settings = match crate::mqtt::settings(mqtt, host) {
+        Ok(settings) => settings,
+        Err(error) => return Finding::new("mqtt", "failed", with_causes(&error)),
+    };
+    settings.client.id.push_str("-doctor");
+    match tomte_mqtt::client::try_once(&settings).await {
+        Ok(version) => {
+            let version = match version {
+                tomte_mqtt::protocol::Version::V5 => "5",
+                tomte_mqtt::protocol::Version::V311 => "3.1.1",
+            };
+            Finding::new("mqtt", "ok", format!("{}, MQTT {version}", mqtt.address))
+        }
+        Err(error) => Finding::new("mqtt", "failed", error)
+            .cure(format!("see that the broker runs and that this host reaches {}", mqtt.address.authority())),
+    }
 }
 
 /// Compares the clocks, as well as a header in whole seconds lets one.

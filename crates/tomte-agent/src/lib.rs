@@ -3,7 +3,8 @@
 //! It needs neither hub nor network to do so. Collectors run on a few threads
 //! by a [`scheduler`]; what they see goes through the [`pipeline`], which
 //! judges it and keeps the latest state, into the [`outbox`], which keeps it
-//! until the hub has stored it; the [`link`] sends it. A local [`socket`] shows
+//! until the hub has stored it; the [`link`] sends it; where the host has a broker,
+//! [`mqtt`] publishes it there. A local [`socket`] shows
 //! this one host. Each of these is a state machine or a loop that can be run
 //! alone; [`run`] puts them together. Start there, or at [`cli`].
 //!
@@ -22,6 +23,7 @@ pub mod helper;
 pub mod http;
 pub mod link;
 pub mod look;
+pub mod mqtt;
 pub mod once;
 pub mod outbox;
 pub mod own;

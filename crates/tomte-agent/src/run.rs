@@ -11,18 +11,21 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tomte_collect::{Root, SystemClock, boot_id, clock_synchronised, engine_sockets, hostname};
-use tomte_model::{Catalogue, Clock, EventKind, Severity};
+use tomte_model::{Catalogue, Clock, EventKind, Moment, Severity};
+use tomte_mqtt::client::State as BrokerState;
 use tracing::{error, info, warn};
 
+use crate::config::units::Span;
 use crate::config::{Config, Found, Layers, Sources};
 use crate::connect::{Endpoint, HubConnector};
 use crate::engine_events;
 use crate::link::{self, LinkOptions, with_causes};
+use crate::mqtt::{self, Publishing};
 use crate::outbox::{Folder, Outbox, Spool, SpoolLimits};
 use crate::pipeline::{Judged, Pipeline, PipelineOptions, agent_event};
 use crate::scheduler::Scheduler;
@@ -83,17 +86,46 @@ impl Signals {
 /// Runs the agent until it is told to stop.
 ///
 /// # Errors
-/// When the configuration makes no sense at the start, or the state folder
-/// cannot be used.
-pub async fn run(sources: Sources, set_log_level: SetLogLevel) -> anyhow::Result<()> {
+/// When the configuration makes no sense at the start, the state folder cannot
+/// be used, or a broker that is required is not there in time.
+pub async fn run(sources: Sources, set_log_level: SetLogLevel, require_broker: bool) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let Some(layers) = configuration(&sources, &mut signals).await? else { return Ok(()) };
     let mut agent = Agent::start(layers, &set_log_level).await?;
     sd::ready(&agent.status());
-    agent.listen(&sources, &set_log_level, &mut signals).await;
+    let missing = missing_broker(require_broker, &agent);
+    let ended = tokio::select! {
+        () = agent.listen(&sources, &set_log_level, &mut signals) => Ok(()),
+        error = missing => Err(error),
+    };
     sd::stopping();
     agent.stop().await;
-    Ok(())
+    ended
+}
+
+/// Ends with an error when a broker is required and was never reached.
+fn missing_broker(required: bool, agent: &Agent) -> impl Future<Output = anyhow::Error> + use<> {
+    let within = agent.config.mqtt.as_ref().map(|mqtt| mqtt.require_within);
+    let mut broker = agent.mqtt.as_ref().map(|(.., broker)| broker.clone());
+    async move {
+        if !required {
+            return std::future::pending().await;
+        }
+        let (Some(within), Some(broker)) = (within, &mut broker) else {
+            return anyhow::anyhow!(
+                "--require-broker: there is no broker to publish to; set mqtt.url, and see the log"
+            );
+        };
+        let reached = broker.wait_for(|state| *state == BrokerState::Connected);
+        if tokio::time::timeout(within, reached).await.is_ok() {
+            return std::future::pending().await;
+        }
+        let why = match &*broker.borrow() {
+            BrokerState::Never(why) if !why.is_empty() => why.clone(),
+            _ => "no answer".to_owned(),
+        };
+        anyhow::anyhow!("--require-broker: the broker was not reached within {}: {why}", Span(within))
+    }
 }
 
 /// Waits until there is a configuration; `None` when told to stop before.
@@ -143,6 +175,8 @@ struct Agent {
     collecting: (JoinHandle<()>, CancellationToken),
     spool: Option<(JoinHandle<()>, CancellationToken)>,
     socket: Option<(JoinHandle<()>, CancellationToken)>,
+    mqtt: Option<(JoinHandle<()>, CancellationToken, watch::Receiver<BrokerState>)>,
+    started: Moment,
     /// Small writes on their way to disk.
     saves: JoinSet<()>,
     saved: Judged,
@@ -225,12 +259,15 @@ impl Agent {
             collecting: (task, cancel),
             spool,
             socket: None,
+            mqtt: None,
+            started: now,
             saves: JoinSet::new(),
             saved: judged,
         };
         agent.open_socket();
         agent.open_link();
         agent.follow_engines();
+        agent.open_mqtt();
         Ok(agent)
     }
 
@@ -302,7 +339,8 @@ impl Agent {
         };
         let connector = HubConnector::new(endpoint, enrolment.token);
         let own = self.config.name.as_ref().map_or_else(|| self.hostname.clone(), ToString::to_string);
-        let options = LinkOptions::new(own, self.instance);
+        let publishes_mqtt = self.config.mqtt.is_some();
+        let options = LinkOptions { publishes_mqtt, ..LinkOptions::new(own, self.instance) };
         let cancel = CancellationToken::new();
         let running = link::run(self.station.clone(), options, connector, self.command_sender.clone(), cancel.clone());
         self.link = Some((tokio::spawn(running), cancel));
@@ -314,6 +352,28 @@ impl Agent {
         let cancel = CancellationToken::new();
         let following = engine_events::follow(sockets, self.changes.clone(), cancel.clone());
         self.engines = Some((tokio::spawn(following), cancel));
+    }
+
+    fn open_mqtt(&mut self) {
+        let Some(config) = &self.config.mqtt else { return };
+        let settings = match mqtt::settings(config, self.identity.host) {
+            Ok(settings) => settings,
+            Err(error) => return error!("nothing is published: {}", with_causes(&error)),
+        };
+        if !config.address.scheme.is_tls() && settings.client.password.is_some() && !is_loopback(&config.address.host) {
+            warn!("the connection to {} is not encrypted: whoever listens can read the password", config.address);
+        }
+        let begin = self.started.boot_millis + u64::try_from(config.start_delay.as_millis()).unwrap_or(0);
+        let publishing = Publishing::new(self.station.clone(), config, self.name(), self.state.clone(), begin);
+        let (state, watched) = watch::channel(BrokerState::Never(String::new()));
+        let cancel = CancellationToken::new();
+        let task = tokio::spawn(publishing.run(settings, state, cancel.clone()));
+        self.mqtt = Some((task, cancel, watched));
+    }
+
+    async fn close_mqtt(&mut self) {
+        let open = self.mqtt.take();
+        stop(open.map(|(task, cancel, _)| (task, cancel))).await;
     }
 
     /// Listens to signals, to the hub and to the clock, until told to stop.
@@ -411,13 +471,21 @@ impl Agent {
         if identity.host != self.identity.host {
             return warn!("this host has another identity now; restart the agent to use it");
         }
-        let relink = config.hub != self.config.hub || identity.enrolment != self.identity.enrolment;
+        let publishes = (self.config.mqtt.is_some(), config.mqtt.is_some());
+        let relink = config.hub != self.config.hub
+            || identity.enrolment != self.identity.enrolment
+            || publishes.0 != publishes.1;
+        let before = (self.config.mqtt.clone(), self.name());
         self.layers = *layers;
         self.identity = identity;
         self.apply(config).await;
         if relink {
             stop(self.link.take()).await;
             self.open_link();
+        }
+        if before != (self.config.mqtt.clone(), self.name()) {
+            self.close_mqtt().await;
+            self.open_mqtt();
         }
         info!("the configuration was read again");
     }
@@ -466,6 +534,7 @@ impl Agent {
         stop(self.engines.take()).await;
         stop(Some(self.collecting)).await;
         self.station.raise(event, clock_synchronised());
+        stop(self.mqtt.take().map(|(task, cancel, _)| (task, cancel))).await;
         stop(self.link.take()).await;
         stop(self.spool.take()).await;
         stop(self.socket.take()).await;

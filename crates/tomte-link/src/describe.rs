@@ -73,6 +73,8 @@ struct KindField {
     enabled: bool,
     #[prost(string, repeated, tag = "12")]
     renamed_from: Vec<String>,
+    #[prost(string, tag = "13")]
+    icon: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -97,6 +99,21 @@ struct KindAttribute {
     facet: String,
     #[prost(string, tag = "3")]
     help: String,
+    #[prost(message, optional, tag = "4")]
+    shown: Option<KindShown>,
+}
+
+/// How Home Assistant should show an attribute.
+#[derive(Clone, PartialEq, Message)]
+struct KindShown {
+    #[prost(string, tag = "1")]
+    device_class: String,
+    #[prost(bool, tag = "2")]
+    diagnostic: bool,
+    #[prost(bool, tag = "3")]
+    enabled: bool,
+    #[prost(string, tag = "4")]
+    icon: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -140,11 +157,19 @@ pub(crate) fn to_wire(kind: &KindDef) -> Kind {
         diagnostic: field.home_assistant.diagnostic,
         enabled: field.home_assistant.enabled,
         renamed_from: field.renamed_from.iter().map(ToString::to_string).collect(),
+        icon: field.home_assistant.icon.to_string(),
+    };
+    let shown = |shown: &HomeAssistant| KindShown {
+        device_class: shown.device_class.to_string(),
+        diagnostic: shown.diagnostic,
+        enabled: shown.enabled,
+        icon: shown.icon.to_string(),
     };
     let attribute = |attribute: &AttributeDef| KindAttribute {
         name: attribute.name.to_string(),
         facet: attribute.facet.to_string(),
         help: attribute.help.to_string(),
+        shown: attribute.home_assistant.as_ref().map(shown),
     };
     let table = |table: &TableDef| KindTable {
         name: table.name.to_string(),
@@ -193,12 +218,27 @@ pub(crate) fn from_wire(kind: Kind, limits: &Limits) -> Result<KindDef, LinkErro
                 state_class: text(field.state_class)?,
                 diagnostic: field.diagnostic,
                 enabled: field.enabled,
+                icon: text(field.icon)?,
             },
             renamed_from: renamed.into(),
         })
     };
     let attribute = |attribute: KindAttribute| {
-        Ok(AttributeDef { name: short(attribute.name)?, facet: short(attribute.facet)?, help: text(attribute.help)? })
+        let shown = |shown: KindShown| -> Result<HomeAssistant, LinkError> {
+            Ok(HomeAssistant {
+                device_class: text(shown.device_class)?,
+                state_class: Cow::Borrowed(""),
+                diagnostic: shown.diagnostic,
+                enabled: shown.enabled,
+                icon: text(shown.icon)?,
+            })
+        };
+        Ok(AttributeDef {
+            name: short(attribute.name)?,
+            facet: short(attribute.facet)?,
+            help: text(attribute.help)?,
+            home_assistant: attribute.shown.map(shown).transpose()?,
+        })
     };
     let column = |column: KindColumn| Ok((short(column.name)?, text(column.help)?));
     let table = |table: KindTable| {

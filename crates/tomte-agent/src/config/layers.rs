@@ -149,6 +149,9 @@ pub(super) fn merge(layers: &[&Layer]) -> Result<(FileConfig, Values), ConfigErr
 pub fn known_keys() -> Vec<String> {
     let mut keys: Vec<String> = Layer::defaults().values.into_keys().collect();
     keys.extend(["hub", "name", "state_dir", "socket", THRESHOLDS].map(str::to_owned));
+    let of_mqtt =
+        ["url", "username", "password", "password_file", "client_id", "ca_file", "client_certificate", "client_key"];
+    keys.extend(of_mqtt.map(|key| format!("mqtt.{key}")));
     for name in crate::collectors().iter().map(|def| def.name).chain([crate::own::COLLECTOR]) {
         keys.extend(["enabled", "interval", "deadline"].map(|key| format!("collectors.{name}.{key}")));
     }

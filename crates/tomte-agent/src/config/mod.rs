@@ -7,6 +7,7 @@
 
 mod layers;
 mod locate;
+pub mod mqtt;
 pub mod schema;
 mod thresholds;
 pub use tomte_collect::units;
@@ -22,10 +23,14 @@ use tomte_model::{Catalogue, HostName, ThresholdRule};
 use layers::Layer;
 pub use layers::{Origin, known_keys};
 pub use locate::{SYSTEM, candidates, candidates_here};
+pub use mqtt::MqttConfig;
 pub use schema::{BadHubUrl, HubUrl, Intervals, LogFormat, LogLevel};
 
 /// The sample that `tomte-agent check --sample` prints.
 pub const SAMPLE: &str = include_str!("sample.toml");
+
+/// The key that is shown to nobody.
+const PASSWORD: &str = "mqtt.password";
 
 /// What environment variables of the agent's configuration begin with.
 pub const ENVIRONMENT: &str = "TOMTE_AGENT_";
@@ -176,6 +181,8 @@ pub struct Config {
     pub outbox: OutboxConfig,
     /// Whether the hub may set anything.
     pub accept_hub_settings: bool,
+    /// The host's own broker; `None`: nothing is published.
+    pub mqtt: Option<MqttConfig>,
     /// The least that is logged.
     pub log_level: LogLevel,
     /// How a log line looks.
@@ -258,6 +265,11 @@ impl Layers {
     /// When one of them makes no sense.
     pub fn of(path: PathBuf, text: &str, sources: &Sources) -> Result<Self, ConfigError> {
         let file = Layer::file(path.clone(), text)?;
+        if let Some((_, Origin::File { line, .. })) = file.values.get(PASSWORD) {
+            let message = "a password does not stand in this file, which others may read; set mqtt.password_file, or \
+                           $TOMTE_AGENT_MQTT_PASSWORD";
+            return Err(ConfigError::File { path, line: *line, column: 1, message: message.to_owned() });
+        }
         let mut environment = Layer::default();
         let known = known_keys();
         let variable = |key: &str| format!("{ENVIRONMENT}{}", key.replace('.', "_").to_uppercase());
@@ -350,8 +362,11 @@ impl Layers {
         let (state_dir, socket) = places(&self.path);
         let state_dir = file.state_dir.unwrap_or(state_dir);
         let socket = file.socket.unwrap_or(socket);
+        let shown = |key: &str, value: &toml::Value| {
+            if key == PASSWORD { "\"***\"".to_owned() } else { value.to_string() }
+        };
         let mut settings: Vec<_> =
-            values.into_iter().map(|(key, (value, origin))| (key, value.to_string(), origin)).collect();
+            values.iter().map(|(key, (value, origin))| (key.clone(), shown(key, value), origin.clone())).collect();
         for (key, value) in [("state_dir", &state_dir), ("socket", &socket)] {
             if !settings.iter().any(|(known, ..)| known == key) {
                 settings.push((key.to_owned(), format!("{:?}", value.display().to_string()), Origin::Default));
@@ -392,6 +407,7 @@ impl Layers {
                 max_age: file.outbox.max_age.0,
             },
             accept_hub_settings: file.hub_settings.accept,
+            mqtt: file.mqtt.resolve().map_err(|message| ConfigError::Together { message })?,
             log_level: file.log.level,
             log_format: file.log.format,
             collectors: file.collectors,

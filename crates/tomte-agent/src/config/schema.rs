@@ -19,6 +19,7 @@ use tomte_collect::{
 };
 use tomte_model::{Direction, HostName};
 
+use super::mqtt::MqttEntry;
 use super::units::{Size, Span};
 
 /// The whole file.
@@ -81,6 +82,8 @@ pub struct FileConfig {
     pub outbox: OutboxEntry,
     /// What the hub may set here.
     pub hub_settings: HubSettingsEntry,
+    /// The host's own broker.
+    pub mqtt: MqttEntry,
     /// What is logged, and how.
     pub log: LogEntry,
 }
@@ -123,6 +126,11 @@ impl Intervals {
 pub struct Interval(Span);
 
 impl Interval {
+    /// An interval of that time, which must be between a second and a day.
+    pub(super) const fn of(time: Duration) -> Self {
+        Self(Span(time))
+    }
+
     /// The duration.
     #[must_use]
     pub fn get(self) -> Duration {

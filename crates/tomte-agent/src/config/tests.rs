@@ -39,7 +39,7 @@ fn the_sample_says_the_defaults_and_all_of_them() {
 fn what_the_sample_shows_as_examples_is_valid() {
     let examples: String = SAMPLE
         .lines()
-        .filter_map(|line| line.strip_prefix("# "))
+        .filter_map(|line| line.strip_prefix("# ").or_else(|| line.starts_with('[').then_some(line)))
         .filter(|line| line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')))
         .map(|line| format!("{line}\n"))
         .collect();
@@ -47,6 +47,7 @@ fn what_the_sample_shows_as_examples_is_valid() {
     assert!(examples.contains("hub = ") && examples.contains("[[thresholds]]"), "{examples}");
     let file: schema::FileConfig = toml::from_str(&examples).unwrap();
     assert!(file.hub.is_some() && file.thresholds.len() == 1 && file.collectors.len() == 1);
+    assert!(file.mqtt.url.is_some() && file.mqtt.client_key.is_some());
 }
 
 #[test]

@@ -32,7 +32,7 @@ const fn rate(name: &'static str, help: &'static str) -> FieldDef {
 }
 
 static FIELDS: [FieldDef; 19] = [
-    number("running", "1 while it runs, else 0.").in_home_assistant(HomeAssistant::MAIN),
+    number("running", "1 while it runs, else 0.").in_home_assistant(HomeAssistant::class("running")),
     number("unhealthy", "1 when its health check fails, 0 when it passes or has only begun; missing without one.")
         .judged(critical_above(1.0, 0.5, 0), "{name} is unhealthy[: {health_output}]")
         .in_home_assistant(HomeAssistant::MAIN),

@@ -52,7 +52,7 @@ const FREQUENCY: FieldDef = FieldDef::new(
 static CPU_FIELDS: [FieldDef; 7] = [
     USAGE
         .judged(warning_above(0.95, 0.05, 1800), "the processors are {value} busy")
-        .in_home_assistant(HomeAssistant::MAIN),
+        .in_home_assistant(HomeAssistant::MAIN.icon("mdi:cpu-64-bit")),
     USER,
     SYSTEM,
     IOWAIT,

@@ -44,7 +44,7 @@ static FIELDS: [FieldDef; 8] = [
         .in_home_assistant(HomeAssistant::class("data_size")),
     share("used_ratio", "The used part of what is used and available, as df shows it.")
         .judged(above(0.90, 0.95, 0.02, 60), "{name} is {value} full")
-        .in_home_assistant(HomeAssistant::MAIN),
+        .in_home_assistant(HomeAssistant::MAIN.icon("mdi:harddisk")),
     count("inodes", "How many files and directories there may be, where that is limited."),
     count("inodes_used", "How many files and directories there are."),
     share("inodes_used_ratio", "The used part of the inodes.")

@@ -60,7 +60,8 @@ const fn detail(name: &'static str, unit: Unit, resolution: Resolution, help: &'
 }
 
 static FIELDS: [FieldDef; 25] = [
-    field("running", Unit::Number, Resolution::ONE, "1 while it runs, else 0.").in_home_assistant(HomeAssistant::MAIN),
+    field("running", Unit::Number, Resolution::ONE, "1 while it runs, else 0.")
+        .in_home_assistant(HomeAssistant::class("running")),
     field("cpu_ratio", Unit::Ratio, Resolution::BASIS_POINT, "Processor time; 1 is one whole core of the host.")
         .in_home_assistant(HomeAssistant::MAIN),
     field(

@@ -49,10 +49,12 @@ pub(super) static OS: KindDef = KindDef {
     facets: Cow::Borrowed(MAIN),
     fields: Cow::Borrowed(&[]),
     attributes: Cow::Borrowed(&[
-        AttributeDef::new("main", "name", "The name for people, Debian GNU/Linux 13 (trixie)."),
+        AttributeDef::new("main", "name", "The name for people, Debian GNU/Linux 13 (trixie).")
+            .in_home_assistant(HomeAssistant::TEXT.icon("mdi:linux")),
         AttributeDef::new("main", "id", "The distribution's short name, debian."),
         AttributeDef::new("main", "version", "The distribution's version, 13; a rolling one has none."),
-        AttributeDef::new("main", "kernel", "The kernel's release, 6.12.48+deb13-amd64."),
+        AttributeDef::new("main", "kernel", "The kernel's release, 6.12.48+deb13-amd64.")
+            .in_home_assistant(HomeAssistant::TEXT.icon("mdi:penguin")),
         AttributeDef::new("main", "architecture", "The kernel's architecture, x86_64."),
         AttributeDef::new(
             "main",
@@ -61,8 +63,10 @@ pub(super) static OS: KindDef = KindDef {
         ),
         AttributeDef::new("main", "vendor", "Who made the machine, as its firmware says."),
         AttributeDef::new("main", "product", "The machine's model, as its firmware says."),
-        AttributeDef::new("main", "boot_time", "When it was booted, RFC 3339 in whole seconds."),
-        AttributeDef::new("main", "reboot_required", "Whether an upgrade waits for a reboot; Debian and its kin only."),
+        AttributeDef::new("main", "boot_time", "When it was booted, RFC 3339 in whole seconds.")
+            .in_home_assistant(HomeAssistant::text("timestamp")),
+        AttributeDef::new("main", "reboot_required", "Whether an upgrade waits for a reboot; Debian and its kin only.")
+            .in_home_assistant(HomeAssistant::text("update")),
     ]),
     tables: Cow::Borrowed(&[]),
 };

@@ -18,9 +18,9 @@ const fn average(name: &'static str, help: &'static str) -> FieldDef {
 }
 
 static FIELDS: [FieldDef; 4] = [
-    average("load1", "Over the last minute.").in_home_assistant(HomeAssistant::MAIN),
-    average("load5", "Over the last 5 minutes.").in_home_assistant(HomeAssistant::MAIN),
-    average("load15", "Over the last 15 minutes.").in_home_assistant(HomeAssistant::MAIN),
+    average("load1", "Over the last minute.").in_home_assistant(HomeAssistant::MAIN.icon("mdi:gauge")),
+    average("load5", "Over the last 5 minutes.").in_home_assistant(HomeAssistant::MAIN.icon("mdi:gauge")),
+    average("load15", "Over the last 15 minutes.").in_home_assistant(HomeAssistant::MAIN.icon("mdi:gauge")),
     average("load5_per_core", "Over the last 5 minutes, divided by the number of online cores.")
         .judged(above(2.0, 4.0, 0.25, 600), "the load is {value} per core"),
 ];

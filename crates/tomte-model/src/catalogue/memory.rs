@@ -62,7 +62,7 @@ static MEMORY_FIELDS: [FieldDef; 14] = [
     bytes("used_bytes", "All memory less what is available.").in_home_assistant(SHOWN),
     share("used_ratio", "The used part of all memory.")
         .judged(above(0.90, 0.96, 0.03, 300), "{name} is {value} used")
-        .in_home_assistant(HomeAssistant::MAIN),
+        .in_home_assistant(HomeAssistant::MAIN.icon("mdi:memory")),
     bytes("free_bytes", "Memory that holds nothing at all."),
     bytes("buffers_bytes", "Cached blocks of block devices."),
     bytes("cached_bytes", "Cached files and reclaimable kernel objects, without what tmpfs and shared memory hold."),

@@ -250,9 +250,20 @@ pub struct HomeAssistant {
     pub diagnostic: bool,
     /// Whether the entity is enabled when it first appears.
     pub enabled: bool,
+    /// Its icon (`mdi:gauge`), where the device class brings none, or empty.
+    pub icon: Text,
 }
 
 impl HomeAssistant {
+    /// The device classes that make a binary sensor of a number that is 0 or
+    /// 1, or of a flag.
+    pub const BINARY: &'static [&'static str] =
+        &["connectivity", "problem", "running", "update", "heat", "power", "safety"];
+    /// Whether it is shown as on or off.
+    #[must_use]
+    pub fn is_binary(&self) -> bool {
+        Self::BINARY.contains(&self.device_class.as_ref())
+    }
     /// A main reading, enabled, without a device class.
     pub const MAIN: Self = Self::class("");
     /// A diagnostic reading, off until somebody wants it.
@@ -261,6 +272,7 @@ impl HomeAssistant {
         state_class: Cow::Borrowed("measurement"),
         diagnostic: true,
         enabled: false,
+        icon: Cow::Borrowed(""),
     };
     /// A main reading of a device class.
     #[must_use]
@@ -270,7 +282,29 @@ impl HomeAssistant {
             state_class: Cow::Borrowed("measurement"),
             diagnostic: false,
             enabled: true,
+            icon: Cow::Borrowed(""),
         }
+    }
+    /// A text among the diagnostics: it has no state class.
+    pub const TEXT: Self = Self {
+        device_class: Cow::Borrowed(""),
+        state_class: Cow::Borrowed(""),
+        diagnostic: true,
+        enabled: true,
+        icon: Cow::Borrowed(""),
+    };
+    /// A text or flag of a device class.
+    #[must_use]
+    pub const fn text(device_class: &'static str) -> Self {
+        let mut shown = Self::class(device_class);
+        std::mem::forget(std::mem::replace(&mut shown.state_class, Cow::Borrowed("")));
+        shown.as_diagnostic()
+    }
+    /// The same with an icon.
+    #[must_use]
+    pub const fn icon(mut self, icon: &'static str) -> Self {
+        std::mem::forget(std::mem::replace(&mut self.icon, Cow::Borrowed(icon)));
+        self
     }
     /// The same, off until somebody wants it.
     #[must_use]
@@ -295,13 +329,21 @@ pub struct AttributeDef {
     pub facet: Name,
     /// What it says, one sentence.
     pub help: Text,
+    /// How Home Assistant should show it; mostly not at all.
+    pub home_assistant: Option<HomeAssistant>,
 }
 
 impl AttributeDef {
     /// An attribute, whole.
     #[must_use]
     pub const fn new(facet: &'static str, name: &'static str, help: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), facet: Cow::Borrowed(facet), help: Cow::Borrowed(help) }
+        Self { name: Cow::Borrowed(name), facet: Cow::Borrowed(facet), help: Cow::Borrowed(help), home_assistant: None }
+    }
+    /// Adds how Home Assistant should show it.
+    #[must_use]
+    pub const fn in_home_assistant(mut self, shown: HomeAssistant) -> Self {
+        std::mem::forget(self.home_assistant.replace(shown));
+        self
     }
 }
 
@@ -483,6 +525,43 @@ mod tests {
                 let line = format!("{}/{}", kind.name, field.name);
                 assert!(known.contains(line.as_str()), "add the line {line} to catalogue/fields.txt");
             }
+        }
+    }
+
+    /// What Home Assistant refuses or warns of; its documentation of sensors
+    /// and binary sensors has the lists.
+    #[test]
+    fn home_assistant_takes_what_is_said_of_every_field() {
+        for kind in KINDS {
+            for field in kind.fields.iter() {
+                let at = format!("{}/{}", kind.name, field.name);
+                let shown = &field.home_assistant;
+                let fits = match shown.device_class.as_ref() {
+                    "" => true,
+                    "data_size" => field.unit == Unit::Bytes,
+                    "data_rate" => field.unit == Unit::BytesPerSecond,
+                    "duration" => field.unit == Unit::Seconds,
+                    "temperature" => field.unit == Unit::Celsius,
+                    "frequency" => field.unit == Unit::Hertz,
+                    "power" => field.unit == Unit::Watts,
+                    "voltage" => field.unit == Unit::Volts,
+                    "current" => field.unit == Unit::Amperes,
+                    class => field.unit == Unit::Number && HomeAssistant::BINARY.contains(&class),
+                };
+                assert!(fits, "{at}: {} is no device class for {:?}", shown.device_class, field.unit);
+                assert!(shown.icon.is_empty() || shown.icon.starts_with("mdi:"), "{at}: {}", shown.icon);
+            }
+            for attribute in kind.attributes.iter() {
+                let at = format!("{}/{}", kind.name, attribute.name);
+                let Some(shown) = &attribute.home_assistant else { continue };
+                let class = shown.device_class.as_ref();
+                assert!(["", "timestamp"].contains(&class) || HomeAssistant::BINARY.contains(&class), "{at}: {class}");
+                assert!(shown.state_class.is_empty(), "{at}: a text has no state class");
+                assert!(kind.field(&attribute.name).is_none(), "{at}: a field has the same name");
+            }
+            let reserved = |name: &Name| name == "status";
+            let names = kind.fields.iter().map(|f| &f.name).chain(kind.attributes.iter().map(|a| &a.name));
+            assert_eq!(names.filter(|name| reserved(name)).count(), 0, "{}: status is the judgement's", kind.name);
         }
     }
 

@@ -68,7 +68,7 @@ const fn disk(name: &'static str, help: &'static str) -> FieldDef {
 /// A run that ends badly (a backup, a clean-up) is a warning; what ought to
 /// run on and does not is critical.
 static SERVICE_FIELDS: [FieldDef; 17] = [
-    number("running", "1 while it is active, else 0.").in_home_assistant(HomeAssistant::MAIN),
+    number("running", "1 while it is active, else 0.").in_home_assistant(HomeAssistant::class("running").off()),
     number(
         "failed",
         "0 unless it failed: then 2 if it ought to run on, and 1 if it runs once and ends, or is no service.",

@@ -1,0 +1,158 @@
+#![allow(clippy::unwrap_used, missing_docs)]
+//! The real agent and the real mosquitto, with mosquitto's own clients.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn program(name: &str) -> PathBuf {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&paths).chain([PathBuf::from("/usr/sbin")]);
+    let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("there is no {name}; run scripts/test-setup.sh"))
+}
+
+/// A process that ends with its test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Ended {
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap(), signal).unwrap();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn broker(folder: &Path) -> (Ended, u16) {
+    let port = free_port();
+    let config = folder.join("mosquitto.conf");
+    fs::write(&config, format!("user root\npersistence false\nlistener {port} 127.0.0.1\nallow_anonymous true\n"))
+        .unwrap();
+    let child = Command::new(program("mosquitto")).arg("-c").arg(&config).stderr(Stdio::null()).spawn().unwrap();
+    let broker = Ended(child);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        std::thread::yield_now();
+    }
+    (broker, port)
+}
+
+fn agent(folder: &Path, port: u16, more: &str, arguments: &[&str]) -> Ended {
+    let config = folder.join("agent.toml");
+    fs::write(&config, format!("name = \"nas\"\n[mqtt]\nurl = \"mqtt://127.0.0.1:{port}\"\n{more}")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tomte-agent"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TOMTE_")) {
+        command.env_remove(name);
+    }
+    command.env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM").arg("run").arg("--config").arg(config);
+    Ended(command.args(arguments).stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap())
+}
+
+/// What the broker says on a topic, message by message, from now on.
+struct Listener {
+    _child: Ended,
+    lines: BufReader<std::process::ChildStdout>,
+}
+
+fn listen(port: u16, topic: &str) -> Listener {
+    let mut child = Command::new(program("mosquitto_sub"))
+        .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-W", "120", "-F", "%t %p", "-t", topic])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap());
+    Listener { _child: Ended(child), lines }
+}
+
+impl Listener {
+    /// The payload of the next message whose topic and payload fit.
+    fn until(&mut self, fits: impl Fn(&str, &str) -> bool) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "it is never said");
+            let (topic, payload) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
+            if fits(topic, payload) {
+                return payload.to_owned();
+            }
+        }
+    }
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn a_host_publishes_by_itself_and_says_goodbye() {
+    let folder = folder();
+    let (_broker, port) = broker(folder.path());
+    let mut agent = agent(folder.path(), port, "start_delay = \"0s\"\n", &[]);
+    let mut everything = listen(port, "#");
+    let config =
+        everything.until(|topic, _| topic.starts_with("homeassistant/sensor/tomte_") && topic.contains("load1/"));
+    let config: Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["state_topic"], "tomte/nas/load/load/load1");
+    assert_eq!(config["device"]["name"], "nas");
+    assert_eq!(config["default_entity_id"], "sensor.nas_load_load1");
+    let load = everything.until(|topic, _| topic == "tomte/nas/load/load/load1");
+    assert!(load.parse::<f64>().is_ok(), "{load}");
+
+    // Home Assistant starts: everything is said again.
+    let birth = ["-h", "127.0.0.1", "-p", &port.to_string(), "-t", "homeassistant/status", "-m", "online"];
+    assert!(Command::new(program("mosquitto_pub")).args(birth).status().unwrap().success());
+    everything.until(|topic, _| topic == "homeassistant/status");
+    everything.until(|topic, _| topic.contains("load1/config"));
+
+    agent.signal(Signal::TERM);
+    let stopped = everything.until(|topic, _| topic == "tomte/nas/events");
+    assert!(stopped.contains("agent_stopped"), "{stopped}");
+    everything.until(|topic, payload| topic == "tomte/nas/availability" && payload == "offline");
+    assert!(agent.0.wait().unwrap().success());
+    let kept = fs::read_to_string(folder.path().join("agent.toml.d/mqtt-topics.json")).unwrap();
+    assert!(kept.contains("tomte/nas/load/load/load1"), "{kept}");
+}
+
+#[test]
+fn a_host_that_is_killed_is_offline_and_a_new_name_leaves_nothing_behind() {
+    let folder = folder();
+    let (_broker, port) = broker(folder.path());
+    let mut first = agent(folder.path(), port, "start_delay = \"0s\"\n", &[]);
+    let mut everything = listen(port, "tomte/#");
+    everything.until(|topic, _| topic == "tomte/nas/load/load/load1");
+    let state = folder.path().join("agent.toml.d/mqtt-topics.json");
+    first.signal(Signal::TERM);
+    everything.until(|topic, payload| topic == "tomte/nas/availability" && payload == "offline");
+    assert!(first.0.wait().unwrap().success());
+    assert!(state.exists());
+
+    let second = agent(folder.path(), port, "start_delay = \"0s\"\n", &["--set", "name=attic"]);
+    everything.until(|topic, payload| topic == "tomte/nas/load/load/load1" && payload.is_empty());
+    everything.until(|topic, _| topic == "tomte/attic/load/load/load1");
+    second.signal(Signal::KILL);
+    everything.until(|topic, payload| topic == "tomte/attic/availability" && payload == "offline");
+}
+
+#[test]
+fn a_required_broker_that_is_not_there_ends_it_cleanly() {
+    let folder = folder();
+    let mut agent = agent(folder.path(), free_port(), "require_within = \"1s\"\n", &["--require-broker"]);
+    assert_eq!(agent.0.wait().unwrap().code(), Some(1));
+    let mut said = String::new();
+    agent.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("the broker was not reached within 1s: cannot reach the broker at 127.0.0.1"), "{said}");
+    assert!(said.contains("stopped"), "a clean stop: {said}");
+}

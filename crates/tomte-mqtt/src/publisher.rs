@@ -1,0 +1,685 @@
+//! What has to be published now: a state machine between what is known of a
+//! host and a broker.
+//!
+//! [`Publisher::look`] compares the two and returns what is due, a bounded
+//! number at a time; whoever drives it comes back when that is sent. It has no
+//! clock and no socket. It remembers every retained topic that it ever filled,
+//! also over a restart, so that none is left behind.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tomte_model::catalogue::KindDef;
+use tomte_model::latest::{RETIRE_AFTER, ResourceState};
+use tomte_model::{Catalogue, Event, EventKind, HostId, Latest, Moment, Name, ResourceKey, Status, Timestamp, Value};
+
+use crate::discovery::{Device, Frame, MIGRATE, Style};
+use crate::entity::{Entity, NO_VALUE, of_attribute, of_field, of_host, of_problem};
+use crate::names::{hash, id};
+use crate::protocol::{Publish, Qos};
+use crate::topics::Topics;
+
+/// So many messages at most are made at a time.
+const BATCH: usize = 32;
+/// More resources than this are not published.
+const MOST_RESOURCES: usize = 2_000;
+/// More events than this do not wait for a broker; the oldest go first.
+const MOST_EVENTS: usize = 100;
+/// Longer texts are refused by Home Assistant.
+const LONGEST_TEXT: usize = 255;
+/// So many problems are listed at most.
+const MOST_PROBLEMS: usize = 20;
+/// So many removals are remembered, to be told again.
+const MOST_REMOVED: usize = 500;
+/// Kinds that are devices of their own where that is asked for.
+const SUB_DEVICES: &[&str] = &["guest", "pool", "disk"];
+/// The type of events that Home Assistant was not told of.
+const OTHER_EVENT: &str = "other";
+
+/// How often, and with which guarantee.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The least time between two values of one topic.
+    pub interval: Duration,
+    /// A value that does not change is sent again after this time.
+    pub keep_alive: Duration,
+    /// For values and status.
+    pub state: Qos,
+    /// For discovery and availability.
+    pub discovery: Qos,
+    /// For events.
+    pub event: Qos,
+}
+
+/// What Home Assistant is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discovery {
+    /// How.
+    pub style: Style,
+    /// Where, `homeassistant`.
+    pub prefix: String,
+    /// Whether guests, pools and disks are devices of their own.
+    pub sub_devices: bool,
+}
+
+/// Which of `kind:name/field` are published.
+pub type Shows = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// What is published, and how.
+pub struct Options {
+    /// The host; ids hang on it.
+    pub host: HostId,
+    /// Its name; topics hang on it.
+    pub name: String,
+    /// What own topics begin with.
+    pub prefix: String,
+    /// How often.
+    pub pace: Pace,
+    /// What Home Assistant is told, if anything.
+    pub discovery: Option<Discovery>,
+    /// What is published at all.
+    pub shows: Shows,
+    /// The version of the program that publishes.
+    pub version: String,
+}
+
+/// What must be remembered over a restart: every retained topic with something
+/// in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Kept {
+    /// The topics.
+    pub topics: BTreeSet<String>,
+    /// What a device's message named: its components with their platforms.
+    pub components: BTreeMap<String, BTreeMap<String, String>>,
+    /// Discovery that was taken back; told again, since Home Assistant may
+    /// have been away.
+    pub removed: VecDeque<String>,
+}
+
+/// A value as it was last sent.
+struct Sent {
+    name: Name,
+    /// `None`: sent as having no value.
+    value: Option<u64>,
+    /// Milliseconds of boot time; `None`: not on this connection.
+    at: Option<u64>,
+    seen: bool,
+    /// Whether it is published at all.
+    shown: bool,
+}
+
+/// A resource as it was last published.
+#[derive(Default)]
+struct Thing {
+    values: Vec<Sent>,
+    status: Option<(u64, u64)>,
+    /// Whether its status is published; `None`: not asked yet.
+    status_shown: Option<bool>,
+    announced: bool,
+    entities: Vec<(&'static str, String)>,
+}
+
+/// The state machine.
+pub struct Publisher {
+    options: Options,
+    topics: Topics,
+    frame: Frame,
+    device: Device,
+    things: BTreeMap<ResourceKey, Thing>,
+    /// Topics that this run has filled itself.
+    claimed: BTreeSet<String>,
+    kept: Kept,
+    kept_changed: bool,
+    status: Option<(u64, u64)>,
+    greeted: bool,
+    host_announced: bool,
+    /// A device's message is to be made anew.
+    stale_devices: bool,
+    pending: VecDeque<Publish>,
+    events: VecDeque<Publish>,
+    republish_at: Option<u64>,
+    started: Option<u64>,
+    event_types: Vec<&'static str>,
+}
+
+impl std::fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Publisher").field("host", &self.options.host).finish_non_exhaustive()
+    }
+}
+
+impl Publisher {
+    /// A publisher that has what another one left behind.
+    #[must_use]
+    pub fn new(options: Options, kept: Kept) -> Self {
+        let topics = Topics::new(&options.prefix, &options.name);
+        let device = Device {
+            id: Device::id_of(options.host),
+            name: options.name.clone(),
+            manufacturer: None,
+            model: None,
+            software: None,
+            via: None,
+        };
+        let frame = Frame {
+            prefix: options.discovery.as_ref().map_or_else(String::new, |discovery| discovery.prefix.clone()),
+            availability: vec![topics.availability()],
+            version: options.version.clone(),
+        };
+        let known: Vec<&'static str> = EventKind::KNOWN.iter().filter_map(|kind| static_text(&kind.0)).collect();
+        let event_types = known.into_iter().chain([OTHER_EVENT]).collect();
+        let mut publisher = Self {
+            options,
+            topics,
+            frame,
+            device,
+            things: BTreeMap::new(),
+            claimed: BTreeSet::new(),
+            kept,
+            kept_changed: false,
+            status: None,
+            greeted: false,
+            host_announced: false,
+            stale_devices: true,
+            pending: VecDeque::new(),
+            events: VecDeque::new(),
+            republish_at: None,
+            started: None,
+            event_types,
+        };
+        publisher.leave_former_places();
+        publisher
+    }
+
+    /// What a broker says of the host when the connection breaks.
+    #[must_use]
+    pub fn will(&self) -> Publish {
+        Publish::retained(self.topics.availability(), "offline", self.options.pace.discovery)
+    }
+
+    /// What to say before a clean end, which the broker's will does not tell.
+    pub fn goodbye(&mut self) -> Vec<Publish> {
+        let mut last: Vec<_> = self.events.drain(..).collect();
+        last.push(self.will());
+        last
+    }
+
+    /// There is a connection: nothing counts as sent on it yet.
+    pub fn connected(&mut self) {
+        self.greeted = false;
+        self.republish_at = None;
+        self.forget_sent();
+    }
+
+    /// Home Assistant has started: everything is told again at `at`, in
+    /// milliseconds of boot time, so that not all hosts speak at once.
+    pub fn birth(&mut self, at: u64) {
+        self.republish_at.get_or_insert(at);
+    }
+
+    /// What has to be remembered, when it changed since it was asked for last.
+    pub fn kept_if_changed(&mut self) -> Option<Kept> {
+        std::mem::take(&mut self.kept_changed).then(|| self.kept.clone())
+    }
+
+    /// Something happened on the host.
+    pub fn event(&mut self, event: &Event) {
+        let kind = self.event_types.iter().find(|kind| **kind == event.kind.as_str()).copied();
+        let payload = json!({
+            "event_type": kind.unwrap_or(OTHER_EVENT),
+            "type": event.kind.as_str(),
+            "id": event.id.to_string(),
+            "at": event.at.to_string(),
+            "severity": event.severity.as_str(),
+            "subject": event.subject,
+            "message": event.message,
+            "details": event.details,
+        });
+        if self.events.len() >= MOST_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(Publish {
+            topic: self.topics.events(),
+            payload: payload.to_string().into_bytes().into(),
+            qos: self.options.pace.event,
+            retain: false,
+        });
+    }
+
+    /// What is due now, at most a batch. Empty: nothing is, for now.
+    pub fn look(&mut self, latest: &Latest, catalogue: &Catalogue, now: Moment) -> Vec<Publish> {
+        let boot = now.boot_millis;
+        let started = *self.started.get_or_insert(boot);
+        if self.republish_at.is_some_and(|at| at <= boot) {
+            self.republish_at = None;
+            self.forget_sent();
+            self.pending.extend(self.kept.removed.iter().map(|topic| Publish::empty(topic.clone())));
+        }
+        let mut out = Vec::new();
+        if !self.greeted {
+            self.greeted = true;
+            let online = Publish::retained(self.topics.availability(), "online", self.options.pace.discovery);
+            self.keep(&online.topic);
+            out.push(online);
+            self.pending.extend(self.kept.removed.iter().map(|topic| Publish::empty(topic.clone())));
+        }
+        self.describe_device(latest);
+        self.drop_gone(latest);
+        let room = BATCH.saturating_sub(out.len()).min(self.pending.len());
+        out.extend(self.pending.drain(..room));
+        self.announce_host(&mut out);
+        for (resource, state) in latest.resources() {
+            if out.len() >= BATCH {
+                return out;
+            }
+            self.publish_resource(resource, state, catalogue, now, &mut out);
+        }
+        self.publish_status(latest, now, &mut out);
+        if self.stale_devices {
+            self.stale_devices = false;
+            self.publish_devices(latest, catalogue, &mut out);
+        }
+        out.extend(self.events.drain(..));
+        if boot.saturating_sub(started) >= millis(RETIRE_AFTER) {
+            self.drop_unclaimed();
+        }
+        out
+    }
+
+    fn forget_sent(&mut self) {
+        for thing in self.things.values_mut() {
+            thing.announced = false;
+            thing.status = None;
+            thing.values.iter_mut().for_each(|sent| sent.at = None);
+        }
+        self.status = None;
+        self.host_announced = false;
+        self.stale_devices = true;
+    }
+
+    fn keep(&mut self, topic: &str) {
+        if !self.kept.topics.contains(topic) {
+            self.kept.topics.insert(topic.to_owned());
+            self.kept_changed = true;
+        }
+        if !self.claimed.contains(topic) {
+            self.claimed.insert(topic.to_owned());
+        }
+        if self.kept.removed.iter().any(|removed| removed == topic) {
+            self.kept.removed.retain(|removed| removed != topic);
+        }
+    }
+
+    /// Empties a topic, if it was ever filled.
+    fn clear(&mut self, topic: &str) {
+        self.claimed.remove(topic);
+        if self.kept.topics.remove(topic) {
+            self.kept_changed = true;
+            self.pending.push_back(Publish::empty(topic.to_owned()));
+            if topic.ends_with("/config") {
+                self.kept.removed.push_back(topic.to_owned());
+                if self.kept.removed.len() > MOST_REMOVED {
+                    self.kept.removed.pop_front();
+                }
+            }
+        }
+    }
+
+    /// Empties what was filled under another name, prefix or host.
+    fn leave_former_places(&mut self) {
+        let root = self.topics.root();
+        let ours = format!("/{}", self.device.id);
+        let discovery = self.options.discovery.as_ref().map(|discovery| format!("{}/", discovery.prefix));
+        let elsewhere = |topic: &&String| {
+            let discovered = discovery.as_ref().is_some_and(|prefix| topic.starts_with(prefix.as_str()));
+            !(topic.starts_with(&root) || discovered && topic.contains(&ours))
+        };
+        let former: Vec<_> = self.kept.topics.iter().filter(elsewhere).cloned().collect();
+        former.iter().for_each(|topic| self.clear(topic));
+    }
+
+    /// What nobody has spoken of for a day is no more.
+    fn drop_unclaimed(&mut self) {
+        let unclaimed: Vec<_> = self.kept.topics.difference(&self.claimed).cloned().collect();
+        unclaimed.iter().for_each(|topic| self.clear(topic));
+    }
+
+    fn describe_device(&mut self, latest: &Latest) {
+        let os = ResourceKey::new("os", "os");
+        let Some(os) = latest.resource(&os) else { return };
+        let text = |name: &str| match os.attributes().find(|(known, _)| *known == name)?.1 {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        };
+        let before = (&self.device.manufacturer, &self.device.model, &self.device.software);
+        let found = (text("vendor"), text("product").or_else(|| text("architecture")), text("name"));
+        if before != (&found.0, &found.1, &found.2) {
+            (self.device.manufacturer, self.device.model, self.device.software) = found;
+            // The device is in every entity's message.
+            self.host_announced = false;
+            self.stale_devices = true;
+            self.things.values_mut().for_each(|thing| thing.announced = false);
+        }
+    }
+
+    fn device_of(&self, resource: &ResourceKey) -> Option<Device> {
+        let apart = self.options.discovery.as_ref().is_some_and(|discovery| discovery.sub_devices)
+            && SUB_DEVICES.contains(&resource.kind.as_ref());
+        apart.then(|| Device {
+            id: format!("{}-{}-{}", self.device.id, resource.kind, id(&resource.name)),
+            name: format!("{} {} {}", self.options.name, resource.kind, resource.name),
+            manufacturer: None,
+            model: None,
+            software: None,
+            via: Some(self.device.id.clone()),
+        })
+    }
+
+    fn expire_after(&self) -> u64 {
+        (self.options.pace.keep_alive * 3).as_secs().max(1)
+    }
+
+    /// The style in which entities are announced one by one.
+    fn one_by_one(&self) -> bool {
+        self.options.discovery.as_ref().is_some_and(|discovery| discovery.style == Style::Entity)
+    }
+
+    fn announce(&mut self, device: &Device, entity: &Entity, out: &mut Vec<Publish>) {
+        let topic = self.frame.entity_topic(&device.id, entity.component, &entity.key);
+        let before = self.frame.device_topic(&device.id);
+        if self.kept.components.remove(&before).is_some() {
+            // Let go of first, emptied when everything has been announced.
+            out.push(Publish::retained(before, MIGRATE, self.options.pace.discovery));
+        }
+        self.keep(&topic);
+        out.push(Publish::retained(topic, &self.frame.entity(device, entity), self.options.pace.discovery));
+    }
+
+    fn host_entities(&self) -> Vec<Entity> {
+        of_host(&self.topics, self.expire_after(), &self.event_types)
+    }
+
+    fn announce_host(&mut self, out: &mut Vec<Publish>) {
+        if std::mem::replace(&mut self.host_announced, true) || !self.one_by_one() {
+            return;
+        }
+        let device = self.device.clone();
+        for entity in self.host_entities() {
+            self.announce(&device, &entity, out);
+        }
+    }
+
+    fn entities(&self, kind: &KindDef, resource: &ResourceKey, state: &ResourceState) -> Vec<Entity> {
+        let own_device = self.device_of(resource).is_some();
+        let expire = self.expire_after();
+        let mut entities = Vec::new();
+        for (name, value) in shown_values(kind, state) {
+            if !(self.options.shows)(&format!("{resource}/{name}")) {
+                continue;
+            }
+            let topic = self.topics.value(resource, name);
+            entities.extend(match value {
+                Shown::Number(_) => {
+                    kind.field(name).map(|field| of_field(kind, field, resource, &topic, expire, own_device))
+                }
+                Shown::Flag(_) | Shown::Text(_) => attribute(kind, name).map(|home| {
+                    of_attribute(name, home, matches!(value, Shown::Flag(_)), resource, &topic, own_device)
+                }),
+            });
+        }
+        if judged(state) && (self.options.shows)(&format!("{resource}/status")) {
+            entities.push(of_problem(resource, &self.topics.value(resource, "status"), expire, own_device));
+        }
+        entities
+    }
+
+    fn publish_resource(
+        &mut self,
+        resource: &ResourceKey,
+        state: &ResourceState,
+        catalogue: &Catalogue,
+        now: Moment,
+        out: &mut Vec<Publish>,
+    ) {
+        let Some(kind) = catalogue.kind(&resource.kind) else { return };
+        if self.things.len() >= MOST_RESOURCES && !self.things.contains_key(resource) {
+            return;
+        }
+        let mut thing = self.things.remove(resource).unwrap_or_default();
+        let known = |name: &Name| thing.values.iter().any(|sent| sent.name == *name);
+        let new: Vec<Name> =
+            shown_values(kind, state).map(|(name, _)| name).filter(|name| !known(name)).cloned().collect();
+        for name in new {
+            thing.announced = false;
+            let shown = (self.options.shows)(&format!("{resource}/{name}"));
+            thing.values.push(Sent { name, value: None, at: None, seen: true, shown });
+        }
+        if !std::mem::replace(&mut thing.announced, true) && self.options.discovery.is_some() {
+            let entities = self.entities(kind, resource, state);
+            if self.one_by_one() {
+                let device = self.device_of(resource).unwrap_or_else(|| self.device.clone());
+                for entity in &entities {
+                    self.announce(&device, entity, out);
+                }
+            } else {
+                self.stale_devices = true;
+            }
+            thing.entities = entities.into_iter().map(|entity| (entity.component, entity.key)).collect();
+        }
+        self.publish_values(resource, state, kind, &mut thing, now, out);
+        self.things.insert(resource.clone(), thing);
+    }
+
+    fn publish_values(
+        &mut self,
+        resource: &ResourceKey,
+        state: &ResourceState,
+        kind: &KindDef,
+        thing: &mut Thing,
+        now: Moment,
+        out: &mut Vec<Publish>,
+    ) {
+        thing.values.iter_mut().for_each(|sent| sent.seen = false);
+        for facet in state.facets.values() {
+            let stale = facet.staleness(now.wall).is_some();
+            for (name, value) in shown_of_facet(kind, facet) {
+                let Some(sent) = thing.values.iter_mut().find(|sent| sent.name == *name) else { continue };
+                sent.seen = true;
+                // What could not be read is left to expire: it is no longer live.
+                if stale || !sent.shown || !self.due(sent.value == Some(value.hash()), sent.at, now) {
+                    continue;
+                }
+                (sent.value, sent.at) = (Some(value.hash()), Some(now.boot_millis));
+                let topic = self.topics.value(resource, name);
+                self.keep(&topic);
+                out.push(Publish::retained(topic, &value.text(), self.options.pace.state));
+            }
+        }
+        for sent in thing.values.iter_mut().filter(|sent| !sent.seen && sent.value.is_some()) {
+            (sent.value, sent.at) = (None, Some(now.boot_millis));
+            out.push(Publish::retained(self.topics.value(resource, &sent.name), NO_VALUE, self.options.pace.state));
+        }
+        let shows = &self.options.shows;
+        let shown = *thing.status_shown.get_or_insert_with(|| shows(&format!("{resource}/status")));
+        let Some(assessment) = state.assessment(now.wall).filter(|_| shown) else { return };
+        let text = json!({ "status": assessment.status, "reason": assessment.reason }).to_string();
+        let said = hash(text.as_bytes());
+        let before = thing.status;
+        if self.due(before.is_some_and(|(value, _)| value == said), before.map(|(_, at)| at), now) {
+            thing.status = Some((said, now.boot_millis));
+            let topic = self.topics.value(resource, "status");
+            self.keep(&topic);
+            out.push(Publish::retained(topic, &text, self.options.pace.state));
+        }
+    }
+
+    /// Whether something is to be sent: at once when it is new, after the
+    /// interval when it changed, else to keep it alive.
+    fn due(&self, same: bool, sent: Option<u64>, now: Moment) -> bool {
+        let Some(sent) = sent else { return true };
+        let wait = if same { self.options.pace.keep_alive } else { self.options.pace.interval };
+        now.boot_millis.saturating_sub(sent) >= millis(wait)
+    }
+
+    fn publish_status(&mut self, latest: &Latest, now: Moment, out: &mut Vec<Publish>) {
+        let Some(assessment) = latest.assessment(now.wall) else { return };
+        let text = status_text(latest, assessment.status, &assessment.reason, now.wall);
+        let said = hash(text.as_bytes());
+        let before = self.status;
+        if self.due(before.is_some_and(|(value, _)| value == said), before.map(|(_, at)| at), now) {
+            self.status = Some((said, now.boot_millis));
+            let topic = self.topics.status();
+            self.keep(&topic);
+            out.push(Publish::retained(topic, &text, self.options.pace.state));
+        }
+    }
+
+    /// Takes back what was said of resources that are gone for good.
+    fn drop_gone(&mut self, latest: &Latest) {
+        let gone: Vec<_> = self.things.keys().filter(|key| latest.resource(key).is_none()).cloned().collect();
+        for resource in gone {
+            let Some(thing) = self.things.remove(&resource) else { continue };
+            let device = self.device_of(&resource).map_or_else(|| self.device.id.clone(), |device| device.id);
+            for (component, key) in thing.entities {
+                self.clear(&self.frame.entity_topic(&device, component, &key));
+            }
+            for sent in thing.values {
+                self.clear(&self.topics.value(&resource, &sent.name));
+            }
+            self.clear(&self.topics.value(&resource, "status"));
+            self.stale_devices = true;
+        }
+    }
+
+    /// A message for each device, where that is the style; and the end of a
+    /// migration from it, where it was.
+    fn publish_devices(&mut self, latest: &Latest, catalogue: &Catalogue, out: &mut Vec<Publish>) {
+        let Some(discovery) = &self.options.discovery else { return };
+        if discovery.style == Style::Entity {
+            let own = format!("{}/device/{}", discovery.prefix, self.device.id);
+            let former: Vec<_> = self.kept.topics.iter().filter(|topic| topic.starts_with(&own)).cloned().collect();
+            former.iter().for_each(|topic| self.clear(topic));
+            return;
+        }
+        let mut devices: BTreeMap<String, (Device, Vec<Entity>)> = BTreeMap::new();
+        devices.insert(self.device.id.clone(), (self.device.clone(), self.host_entities()));
+        for (resource, state) in latest.resources().filter(|(resource, _)| self.things.contains_key(resource)) {
+            let Some(kind) = catalogue.kind(&resource.kind) else { continue };
+            let device = self.device_of(resource).unwrap_or_else(|| self.device.clone());
+            let entities = self.entities(kind, resource, state);
+            devices.entry(device.id.clone()).or_insert_with(|| (device, Vec::new())).1.extend(entities);
+        }
+        let qos = self.options.pace.discovery;
+        for (device, entities) in devices.into_values().filter(|(_, entities)| !entities.is_empty()) {
+            let topic = self.frame.device_topic(&device.id);
+            let alone: Vec<_> = entities
+                .iter()
+                .map(|entity| self.frame.entity_topic(&device.id, entity.component, &entity.key))
+                .filter(|topic| self.kept.topics.contains(topic))
+                .collect();
+            out.extend(alone.iter().map(|topic| Publish::retained(topic.clone(), MIGRATE, qos)));
+            let before = self.kept.components.remove(&topic).unwrap_or_default();
+            let named = entities.iter().map(|entity| (entity.key.clone(), entity.component.to_owned()));
+            let named: BTreeMap<_, _> = named.collect();
+            let gone = before.iter().filter(|(key, _)| !named.contains_key(*key));
+            let gone = gone.map(|(key, component)| (key.as_str(), component.as_str()));
+            let payload = self.frame.device(&device, &entities, gone);
+            self.kept_changed |= before != named;
+            self.kept.components.insert(topic.clone(), named);
+            self.keep(&topic);
+            out.push(Publish::retained(topic, &payload, qos));
+            alone.iter().for_each(|topic| self.clear(topic));
+        }
+    }
+}
+
+/// The text of a constant; event types that this version knows are such.
+fn static_text(name: &Name) -> Option<&'static str> {
+    match name {
+        std::borrow::Cow::Borrowed(text) => Some(text),
+        std::borrow::Cow::Owned(_) => None,
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn judged(state: &ResourceState) -> bool {
+    state.facets.values().any(|facet| facet.assessment.is_some())
+}
+
+fn attribute<'a>(kind: &'a KindDef, name: &str) -> Option<&'a tomte_model::catalogue::HomeAssistant> {
+    kind.attributes.iter().find(|attribute| attribute.name == name)?.home_assistant.as_ref()
+}
+
+/// A value on its way to a topic.
+#[derive(Clone, Copy)]
+enum Shown<'a> {
+    Number(f64),
+    Flag(bool),
+    Text(&'a str),
+}
+
+impl Shown<'_> {
+    fn text(self) -> String {
+        match self {
+            // Without an exponent, and the shortest that reads back the same.
+            Self::Number(value) if value.is_finite() => format!("{}", value + 0.0),
+            Self::Number(_) => NO_VALUE.to_owned(),
+            Self::Flag(true) => "ON".to_owned(),
+            Self::Flag(false) => "OFF".to_owned(),
+            Self::Text(text) => {
+                let text: String = text.chars().filter(|c| !c.is_control()).take(LONGEST_TEXT).collect();
+                if text.is_empty() { NO_VALUE.to_owned() } else { text }
+            }
+        }
+    }
+
+    fn hash(self) -> u64 {
+        match self {
+            Self::Number(value) => value.to_bits(),
+            Self::Flag(value) => u64::from(value),
+            Self::Text(text) => hash(text.as_bytes()),
+        }
+    }
+}
+
+fn shown_of_facet<'a>(
+    kind: &'a KindDef,
+    facet: &'a tomte_model::latest::FacetState,
+) -> impl Iterator<Item = (&'a Name, Shown<'a>)> {
+    // `status` is what the judgement says.
+    let readings = facet.readings.iter().filter(|(name, _)| name != "status");
+    let readings = readings.map(|(name, value)| (name, Shown::Number(*value)));
+    let attributes = facet.attributes.iter().filter(|(name, _)| attribute(kind, name).is_some());
+    let attributes = attributes.filter_map(|(name, value)| match value {
+        Value::Bool(flag) => Some((name, Shown::Flag(*flag))),
+        Value::Text(text) => Some((name, Shown::Text(text))),
+        Value::Number(_) => None,
+    });
+    readings.chain(attributes)
+}
+
+fn shown_values<'a>(kind: &'a KindDef, state: &'a ResourceState) -> impl Iterator<Item = (&'a Name, Shown<'a>)> {
+    state.facets.values().flat_map(|facet| shown_of_facet(kind, facet))
+}
+
+fn status_text(latest: &Latest, status: Status, reason: &str, now: Timestamp) -> String {
+    let problems: Vec<_> = latest
+        .resources()
+        .filter_map(|(resource, state)| Some((resource, state.assessment(now)?)))
+        .filter(|(_, assessment)| assessment.status != Status::Ok)
+        .take(MOST_PROBLEMS)
+        .map(|(resource, assessment)| {
+            json!({ "subject": resource.to_string(), "status": assessment.status, "reason": assessment.reason })
+        })
+        .collect();
+    json!({ "status": status, "reason": reason, "problems": problems }).to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,321 @@
+#![allow(clippy::unwrap_used)]
+
+use serde_json::Value as Json;
+use tomte_model::{BootId, EventId, Facet, Position, Report, Scope, Severity};
+
+use super::*;
+
+struct House {
+    latest: Latest,
+    catalogue: Catalogue,
+    sequence: u64,
+    seconds: u64,
+}
+
+impl House {
+    fn new() -> Self {
+        Self { latest: Latest::default(), catalogue: Catalogue::builtin(), sequence: 0, seconds: 0 }
+    }
+
+    fn now(&self) -> Moment {
+        let millis = self.seconds * 1000;
+        Moment { wall: Timestamp::from_millis(1_800_000_000_000 + millis as i64), boot_millis: millis }
+    }
+
+    fn sees(&mut self, collector: &'static str, facets: Vec<Facet>) {
+        self.sequence += 1;
+        let report = Report {
+            host: HostId::from_parts(1, 2),
+            collector: collector.into(),
+            position: Position { epoch: 1, sequence: self.sequence },
+            boot_id: BootId(1),
+            moment: self.now(),
+            clock_synchronised: true,
+            interval_millis: 10_000,
+            scopes: vec![Scope::complete(collector, facets)],
+            events: Vec::new(),
+        };
+        self.latest.apply(&report, report.moment.wall);
+    }
+
+    fn load(&mut self, load1: f64) {
+        let mut facet = Facet::owner("load", "load", "main");
+        facet.read("load1", load1);
+        self.sees("load", vec![facet]);
+    }
+
+    fn mounts(&mut self, names: &[&str]) {
+        let facet = |name: &&str| {
+            let mut facet = Facet::owner("filesystem", *name, "main");
+            facet.read("used_ratio", 0.5);
+            facet.assessment = Some(tomte_model::Assessment::ok());
+            facet
+        };
+        self.sees("filesystem", names.iter().map(facet).collect());
+    }
+
+    /// Everything that is due, batch after batch.
+    fn due(&self, publisher: &mut Publisher) -> Vec<Publish> {
+        let mut all = Vec::new();
+        loop {
+            let some = publisher.look(&self.latest, &self.catalogue, self.now());
+            assert!(some.len() < 200, "batches are bounded");
+            if some.is_empty() {
+                return all;
+            }
+            all.extend(some);
+        }
+    }
+}
+
+fn publisher_of(name: &str, style: Style, kept: Kept) -> Publisher {
+    let options = Options {
+        host: HostId::from_parts(1, 2),
+        name: name.into(),
+        prefix: "tomte".into(),
+        pace: Pace {
+            interval: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(300),
+            state: Qos::AtMostOnce,
+            discovery: Qos::AtLeastOnce,
+            event: Qos::AtLeastOnce,
+        },
+        discovery: Some(Discovery { style, prefix: "homeassistant".into(), sub_devices: false }),
+        shows: Box::new(|what| !what.starts_with("core:")),
+        version: "1".into(),
+    };
+    let mut publisher = Publisher::new(options, kept);
+    publisher.connected();
+    publisher
+}
+
+fn publisher(style: Style) -> Publisher {
+    publisher_of("nas", style, Kept::default())
+}
+
+fn topics(messages: &[Publish]) -> Vec<&str> {
+    messages.iter().map(|message| message.topic.as_str()).collect()
+}
+
+fn of<'a>(messages: &'a [Publish], topic: &str) -> Vec<&'a str> {
+    let of = messages.iter().filter(|message| message.topic == topic);
+    of.map(|message| std::str::from_utf8(&message.payload).unwrap()).collect()
+}
+
+const LOAD: &str = "tomte/nas/load/load/load1";
+const CONFIG: &str = "homeassistant/sensor/tomte_00000000010000000000000002/load-load-load1/config";
+
+#[test]
+fn a_value_is_sent_when_it_changes_and_to_keep_it_alive() {
+    let mut house = House::new();
+    let mut publisher = publisher(Style::Entity);
+    house.load(0.5);
+    let first = house.due(&mut publisher);
+    assert_eq!(of(&first, "tomte/nas/availability"), ["online"]);
+    assert_eq!(of(&first, LOAD), ["0.5"]);
+    assert!(first.iter().all(|message| message.retain));
+    let config: Json = serde_json::from_str(of(&first, CONFIG)[0]).unwrap();
+    assert_eq!((&config["state_topic"], &config["expire_after"]), (&LOAD.into(), &900.into()));
+    let place = |topic| topics(&first).iter().position(|known| *known == topic);
+    assert!(place(CONFIG) < place(LOAD), "first what it is, then how much");
+
+    house.seconds = 5;
+    house.load(0.7);
+    assert!(of(&house.due(&mut publisher), LOAD).is_empty(), "not more often than the interval");
+    house.seconds = 10;
+    house.load(0.7);
+    assert_eq!(topics(&house.due(&mut publisher)), [LOAD]);
+    house.seconds = 20;
+    house.load(0.7);
+    assert!(house.due(&mut publisher).is_empty(), "nothing changed");
+    house.seconds = 310;
+    house.load(0.7);
+    assert_eq!(of(&house.due(&mut publisher), LOAD), ["0.7"]);
+}
+
+#[test]
+fn what_is_stale_is_left_to_expire_and_what_is_missing_is_told() {
+    let mut house = House::new();
+    let mut publisher = publisher(Style::Entity);
+    house.load(0.5);
+    house.due(&mut publisher);
+    house.seconds = 400;
+    assert!(of(&house.due(&mut publisher), LOAD).is_empty(), "not read for minutes");
+    house.sees("load", vec![Facet::owner("load", "load", "main")]);
+    assert_eq!(of(&house.due(&mut publisher), LOAD), ["None"]);
+    house.seconds = 410;
+    assert!(of(&house.due(&mut publisher), LOAD).is_empty());
+}
+
+#[test]
+fn everything_is_told_again_on_every_connection_and_birth() {
+    let mut house = House::new();
+    let mut publisher = publisher(Style::Entity);
+    house.load(0.5);
+    let first = house.due(&mut publisher);
+    publisher.connected();
+    assert_eq!(topics(&house.due(&mut publisher)), topics(&first));
+    publisher.birth(3_000);
+    assert!(house.due(&mut publisher).is_empty(), "not all hosts at once");
+    house.seconds = 3;
+    let again = house.due(&mut publisher);
+    assert_eq!(of(&again, LOAD), ["0.5"]);
+    assert_eq!(of(&again, CONFIG).len(), 1);
+}
+
+#[test]
+fn what_is_gone_for_good_is_taken_back_and_that_is_repeated() {
+    let mut house = House::new();
+    let mut publisher = publisher(Style::Entity);
+    house.mounts(&["/", "/mnt/usb"]);
+    let first = house.due(&mut publisher);
+    let usb: Vec<_> = topics(&first).into_iter().filter(|topic| topic.contains("usb")).map(str::to_owned).collect();
+    assert_eq!(usb.len(), 4, "two entities, two values: {usb:?}");
+    house.mounts(&["/"]);
+    let gone = house.due(&mut publisher);
+    let mut emptied: Vec<_> = gone.iter().filter(|message| message.payload.is_empty()).collect();
+    emptied.retain(|message| message.retain);
+    assert_eq!(emptied.len(), 4);
+    assert!(emptied.iter().all(|message| usb.contains(&message.topic)));
+    publisher.birth(0);
+    let again = house.due(&mut publisher);
+    assert_eq!(
+        again.iter().filter(|message| message.payload.is_empty()).count(),
+        2,
+        "Home Assistant may have been away"
+    );
+    house.mounts(&["/", "/mnt/usb"]);
+    house.due(&mut publisher);
+    publisher.birth(0);
+    assert!(house.due(&mut publisher).iter().all(|message| !message.payload.is_empty()), "it came back");
+}
+
+#[test]
+fn a_new_name_empties_the_old_topics_and_keeps_the_ids() {
+    let mut house = House::new();
+    let mut before = publisher(Style::Entity);
+    house.load(0.5);
+    let old = house.due(&mut before);
+    let kept = serde_json::to_string(&before.kept_if_changed().unwrap()).unwrap();
+    let mut after = publisher_of("attic", Style::Entity, serde_json::from_str(&kept).unwrap());
+    let new = house.due(&mut after);
+    assert_eq!(of(&new, LOAD), [""]);
+    assert_eq!(of(&new, "tomte/nas/availability"), [""]);
+    assert_eq!(of(&new, "tomte/attic/load/load/load1"), ["0.5"]);
+    let config = |messages: &[Publish]| serde_json::from_str::<Json>(of(messages, CONFIG)[0]).unwrap();
+    assert_eq!(config(&old)["unique_id"], config(&new)["unique_id"]);
+    assert_ne!(config(&old)["state_topic"], config(&new)["state_topic"]);
+}
+
+#[test]
+fn what_a_restart_no_longer_sees_is_emptied_after_a_day() {
+    let mut house = House::new();
+    let mut before = publisher(Style::Entity);
+    house.mounts(&["/", "/mnt/usb"]);
+    house.due(&mut before);
+    let mut after = publisher_of("nas", Style::Entity, before.kept_if_changed().unwrap());
+    house.latest = Latest::default();
+    house.sequence = 0;
+    house.mounts(&["/"]);
+    assert!(house.due(&mut after).iter().all(|message| !message.payload.is_empty()), "it may only not be read yet");
+    house.seconds = 86_400;
+    house.mounts(&["/"]);
+    let emptied = house.due(&mut after).iter().filter(|message| message.payload.is_empty()).count();
+    assert_eq!(emptied, 4);
+}
+
+#[test]
+fn a_device_is_one_message_and_migrates_both_ways() {
+    let mut house = House::new();
+    let mut alone = publisher(Style::Entity);
+    house.mounts(&["/"]);
+    house.load(1.0);
+    house.due(&mut alone);
+    let kept = alone.kept_if_changed().unwrap();
+    let single: Vec<_> = kept.topics.iter().filter(|topic| topic.ends_with("/config")).cloned().collect();
+
+    let mut together = publisher_of("nas", Style::Device, kept);
+    let messages = house.due(&mut together);
+    let device = "homeassistant/device/tomte_00000000010000000000000002/config";
+    let place = messages.iter().position(|message| message.topic == device).unwrap();
+    let payload: Json = serde_json::from_slice(&messages[place].payload).unwrap();
+    assert_eq!(payload["components"].as_object().unwrap().len(), single.len(), "{payload}");
+    for topic in &single {
+        let order: Vec<_> = messages.iter().enumerate().filter(|(_, message)| message.topic == *topic).collect();
+        assert!(order[0].0 < place && order[0].1.payload == MIGRATE, "{topic} is let go of first");
+        assert!(order[1].0 > place && order[1].1.payload.is_empty(), "{topic} is emptied last");
+        assert_eq!(order.len(), 2);
+    }
+    house.seconds = 60;
+    house.mounts(&[]);
+    let messages = house.due(&mut together);
+    let payload: Json = serde_json::from_str(of(&messages, device)[0]).unwrap();
+    assert_eq!(payload["components"]["filesystem-_2f-used_ratio"], json!({ "platform": "sensor" }), "named once more");
+
+    let mut back = publisher_of("nas", Style::Entity, together.kept_if_changed().unwrap());
+    let messages = house.due(&mut back);
+    let order = of(&messages, device);
+    assert_eq!(order, [MIGRATE, ""]);
+    let emptied = messages.iter().position(|message| message.topic == device && message.payload.is_empty());
+    assert!(messages.iter().position(|message| message.topic == CONFIG) < emptied);
+}
+
+#[test]
+fn the_hosts_status_lists_what_is_wrong() {
+    let mut house = House::new();
+    let mut publisher = publisher(Style::Entity);
+    let mut facet = Facet::owner("filesystem", "/", "main");
+    facet.read("used_ratio", 0.97);
+    facet.assessment = Some(tomte_model::Assessment::of(vec![tomte_model::Problem {
+        field: "used_ratio".into(),
+        status: Status::Critical,
+        reason: "/ is 97 % full".into(),
+        since: Timestamp::default(),
+    }]));
+    house.sees("filesystem", vec![facet]);
+    let messages = house.due(&mut publisher);
+    let status: Json = serde_json::from_str(of(&messages, "tomte/nas/status")[0]).unwrap();
+    assert_eq!(status["status"], "critical");
+    assert_eq!(status["problems"][0]["subject"], "filesystem:/");
+    let own: Json = serde_json::from_str(of(&messages, "tomte/nas/filesystem/%2F/status")[0]).unwrap();
+    assert_eq!(own, json!({ "status": "critical", "reason": "/ is 97 % full" }));
+}
+
+#[test]
+fn events_are_not_retained_and_the_oldest_go_first() {
+    let house = House::new();
+    let mut publisher = publisher(Style::Entity);
+    let event = |number: usize, kind: EventKind| Event {
+        id: EventId::from_parts(1, number as u128),
+        at: Timestamp::default(),
+        source: "agent".into(),
+        kind,
+        severity: Severity::Info,
+        subject: None,
+        correlation_id: None,
+        message: format!("number {number}"),
+        details: BTreeMap::new(),
+    };
+    for number in 0..MOST_EVENTS + 5 {
+        publisher.event(&event(number, EventKind::STATUS_CHANGED));
+    }
+    publisher.event(&event(1000, EventKind("reef_bleached".into())));
+    let messages = house.due(&mut publisher);
+    let events: Vec<_> = messages.iter().filter(|message| message.topic == "tomte/nas/events").collect();
+    assert_eq!(events.len(), MOST_EVENTS);
+    assert!(events.iter().all(|message| !message.retain && message.qos == Qos::AtLeastOnce));
+    let first: Json = serde_json::from_slice(&events[0].payload).unwrap();
+    assert_eq!((&first["event_type"], &first["message"]), (&"status_changed".into(), &"number 6".into()));
+    let last: Json = serde_json::from_slice(&events[MOST_EVENTS - 1].payload).unwrap();
+    assert_eq!((&last["event_type"], &last["type"]), (&"other".into(), &"reef_bleached".into()));
+}
+
+#[test]
+fn what_is_not_to_be_shown_is_not() {
+    let mut house = House::new();
+    let mut publisher = publisher(Style::Entity);
+    let mut facet = Facet::owner("core", "0", "main");
+    facet.read("usage_ratio", 0.5);
+    house.sees("core", vec![facet]);
+    assert!(topics(&house.due(&mut publisher)).iter().all(|topic| !topic.contains("core")));
+}
