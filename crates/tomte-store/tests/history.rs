@@ -664,3 +664,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn series_that_were_first_go_on_behind_a_flood_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), Options { series_per_host: 50, ..options() }).unwrap();
+    for round in 0..20 {
+        let mut report = report(host(1), "tank", round + 1, "0", &[]);
+        let facets = (0..30).map(|n| {
+            let mut facet = tomte_model::Facet::owner("aquarium", format!("{round}-{n}"), "main");
+            facet.read("e0", 1.0);
+            facet
+        });
+        report.scopes = vec![tomte_model::Scope::complete("tank", facets.collect())];
+        append(&*store.history, arrival(report)).unwrap();
+    }
+    append(&*store.history, arrival(report(host(1), "tank", 21, "0-0", &[("e0", 2.0)]))).unwrap();
+    assert_eq!(raw(&*store.history, key(host(1), "0-0", "e0")), [(10, 1.0), (210, 2.0)]);
+    assert_eq!(store.history.series(host(1)).unwrap().len(), 50);
+}

@@ -295,7 +295,7 @@ impl SimulatedHost {
             return Vec::new();
         }
         let guests = GUESTS.iter().filter(|guest| matches!(guest.is, Is::Running | Is::Stopped | Is::Down));
-        let backups = guests.map(|guest| {
+        let backups = guests.flat_map(|guest| {
             // The backup of grafana failed and is old; the second host has one
             // that was found damaged.
             let fails = guest.id == "102" && self.of_role() == 0;
@@ -319,12 +319,14 @@ impl SimulatedHost {
             if fails {
                 facet.text("error", "job errors");
             }
-            if guest.kind == "lxc" || damaged {
-                facet.text("verified", if damaged { "failed" } else { "ok" });
-                facet.read("check_failed", f64::from(u8::from(damaged)));
-                facet.read("unverified", 0.0);
-            }
-            facet
+            let checked = (guest.kind == "lxc" || damaged).then(|| {
+                let mut check = Facet::extra("backup", facet.resource.name.clone(), "check");
+                check.text("verified", if damaged { "failed" } else { "ok" });
+                check.read("check_failed", f64::from(u8::from(damaged)));
+                check.read("unverified", 0.0);
+                check
+            });
+            [Some(facet), checked].into_iter().flatten()
         });
         vec![Scope::complete("backup/guest", backups.collect())]
     }
