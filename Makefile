@@ -65,14 +65,14 @@ fuzz: ## Fuzz every decoder of outside input, FUZZ_SECONDS each (cargo-fuzz, nig
 # that the hub wants from shared dependencies.
 musl: ## The agent as one static binary
 	scripts/test-setup.sh musl
-	CC_$(subst -,_,$(MUSL))=musl-gcc cargo build --profile dist --locked --package tomte-agent --target $(MUSL)
-	@ls -l target/$(MUSL)/dist/tomte-agent
+	CC_$(subst -,_,$(MUSL))=musl-gcc cargo build --profile dist-agent --locked --package tomte-agent --target $(MUSL)
+	@ls -l target/$(MUSL)/dist-agent/tomte-agent
 
 dist: ## Both binaries as they are shipped
 	@scripts/web.sh try
-	cargo build --profile dist --locked --package tomte-agent
+	cargo build --profile dist-agent --locked --package tomte-agent
 	cargo build --profile dist --locked --package tomte
-	@ls -l target/dist/tomte-agent target/dist/tomte
+	@ls -l target/dist-agent/tomte-agent target/dist/tomte
 
 clean: ## Remove what was built
 	cargo clean

@@ -82,16 +82,12 @@ struct Question {
     target: Option<f64>,
 }
 
-/// Measures every history, and prints as it goes.
-pub(crate) async fn run(programs: &Programs, work: &Path, cases: &[Case]) -> Result<Vec<Figure>> {
-    let mut figures = Vec::new();
-    for case in cases {
-        eprintln!("{} …", case.name());
-        // So that all of it lies in the past when it arrives.
-        let begin = earlier(Agent::now(), case.span + case.interval * 2);
-        figures.extend(one(programs, work, case, begin).await.with_context(|| case.name())?);
-    }
-    Ok(figures)
+/// Measures a history, and prints as it goes.
+pub(crate) async fn run(programs: &Programs, work: &Path, case: &Case) -> Result<Vec<Figure>> {
+    eprintln!("{} …", case.name());
+    // So that all of it lies in the past when it arrives.
+    let begin = earlier(Agent::now(), case.span + case.interval * 2);
+    one(programs, work, case, begin).await.with_context(|| case.name())
 }
 
 fn earlier(moment: Moment, by: Duration) -> Moment {

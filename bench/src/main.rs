@@ -49,10 +49,10 @@ struct Options {
     #[arg(long, value_name = "PROGRAM", default_value = "target/dist/tomte")]
     hub: PathBuf,
     /// The agent
-    #[arg(long, value_name = "PROGRAM", default_value = "target/dist/tomte-agent")]
+    #[arg(long, value_name = "PROGRAM", default_value = "target/dist-agent/tomte-agent")]
     agent: PathBuf,
     /// The agent as one static binary
-    #[arg(long, value_name = "PROGRAM", default_value = "target/x86_64-unknown-linux-musl/dist/tomte-agent")]
+    #[arg(long, value_name = "PROGRAM", default_value = "target/x86_64-unknown-linux-musl/dist-agent/tomte-agent")]
     static_agent: PathBuf,
     /// The agent's peer
     #[arg(long, value_name = "PROGRAM", default_value = "prometheus-node-exporter")]
@@ -103,8 +103,11 @@ async fn run(options: Options) -> Result<()> {
         print(&ingest::run(&programs, &work, &size).await.context("measuring ingest")?);
     }
     if wanted(What::History) {
-        let cases = histories(options.quick);
-        print(&history::run(&programs, &work, &cases).await.context("measuring the history")?);
+        for case in histories(options.quick) {
+            if options.fleets.is_empty() || options.fleets.contains(&case.hosts) {
+                print(&history::run(&programs, &work, &case).await.context("measuring the history")?);
+            }
+        }
     }
     println!("load after: {}", machine::load());
     println!(

@@ -252,20 +252,18 @@ impl Scheduler {
 
     fn start(&mut self, now: Moment, actions: &mut Vec<Action>) {
         let at = now.boot_millis;
-        while let Some(&index) = self.queue.front() {
-            let State::Queued(since) = self.slots[index].state else {
-                self.queue.pop_front();
-                continue;
-            };
+        while let Some((place, since)) = self.next_in_queue() {
+            let index = self.queue[place];
             if self.idle() == 0 {
-                let may_hire = self.workers == 0 || at.saturating_sub(since) >= PATIENCE;
+                let may_hire =
+                    self.workers == 0 || at.saturating_sub(since) >= PATIENCE || self.is_held_up_by_slow_ones(index);
                 if !may_hire || self.workers >= MOST_WORKERS {
                     return;
                 }
                 self.workers += 1;
                 actions.push(Action::Hire);
             }
-            self.queue.pop_front();
+            self.queue.remove(place);
             let slot = &mut self.slots[index];
             slot.outdated = false;
             let make = slot.def.make;
@@ -274,6 +272,27 @@ impl Scheduler {
             slot.state = State::Running { since: at, complain_at };
             actions.push(Action::Start(Job { slot: index, collector }));
         }
+    }
+
+    /// The place in the queue of whoever is next, and since when it waits. The
+    /// fast ones go before the others.
+    fn next_in_queue(&mut self) -> Option<(usize, u64)> {
+        let slots = &self.slots;
+        self.queue.retain(|index| matches!(slots[*index].state, State::Queued(_)));
+        let fast = self.queue.iter().position(|index| slots[*index].def.tier == Tier::Fast);
+        let place = fast.or((!self.queue.is_empty()).then_some(0))?;
+        match slots[self.queue[place]].state {
+            State::Queued(since) => Some((place, since)),
+            _ => None,
+        }
+    }
+
+    /// Whether a fast collector waits for others alone: these may start
+    /// programs and take seconds, and slow never blocks live.
+    fn is_held_up_by_slow_ones(&self, index: usize) -> bool {
+        let running = |slot: &Slot| matches!(slot.state, State::Running { .. });
+        self.slots[index].def.tier == Tier::Fast
+            && !self.slots.iter().any(|slot| running(slot) && slot.def.tier == Tier::Fast)
     }
 
     /// Reports what does not come back, and what finds no thread.

@@ -275,6 +275,38 @@ fn work(
 }
 
 #[test]
+fn a_fast_collector_does_not_wait_for_a_slow_one() {
+    let mut scheduler = scheduler(TWO, "");
+    let names = |actions: Vec<Action>, jobs: &mut Vec<Job>| {
+        let mut names = Vec::new();
+        for action in actions {
+            match action {
+                Action::Start(job) => {
+                    names.push(TWO[job.slot].name);
+                    jobs.push(job);
+                }
+                Action::Hire => names.push("hire"),
+                _ => {}
+            }
+        }
+        names
+    };
+    let mut jobs = Vec::new();
+    // Both are due; there is one thread, and the fast one gets it.
+    assert_eq!(names(scheduler.tick(at(0)), &mut jobs), ["hire", "load"]);
+    let job = jobs.remove(0);
+    // The other one begins, and takes its time.
+    assert_eq!(names(finish(&mut scheduler, job, at(1)), &mut jobs), ["cpu"]);
+    // The fast one is due again: it has a thread of its own at once.
+    assert_eq!(names(scheduler.tick(at(10_000)), &mut jobs), ["hire", "load"]);
+    // When both are back there is one thread again.
+    let (slow, fast) = (jobs.remove(0), jobs.remove(0));
+    let mut actions = finish(&mut scheduler, fast, at(10_001));
+    actions.extend(finish(&mut scheduler, slow, at(10_002)));
+    assert_eq!(actions.iter().filter(|action| matches!(action, Action::Dismiss)).count(), 1);
+}
+
+#[test]
 fn a_hung_and_a_panicking_collector_harm_nobody_else() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fifo");
