@@ -58,7 +58,12 @@ impl Picture {
                 }
                 for change in delta.resources {
                     let key = change.resource.clone();
-                    let host = self.hosts.get(&key.host_id).map(|h| h.name.clone()).unwrap_or_default();
+                    // A host that reports is seen, though it does not stand differently.
+                    let host = self.hosts.get_mut(&key.host_id).map(|host| {
+                        host.last_seen_at = host.last_seen_at.max(Some(change.at));
+                        host.name.clone()
+                    });
+                    let host = host.unwrap_or_default();
                     let known = self.resources.entry(key).or_insert_with_key(|key| blank(key, host));
                     change.apply(known);
                 }
