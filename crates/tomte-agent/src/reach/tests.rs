@@ -153,7 +153,7 @@ fn a_real_broker_gives_back_what_was_published() {
     let mut broker = Command::new(program);
     broker.arg("-c").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let _broker = Broker(broker.spawn().unwrap());
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(120);
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(Instant::now() < end, "the broker did not start");
         thread::sleep(Duration::from_millis(20));

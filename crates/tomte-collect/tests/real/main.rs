@@ -14,7 +14,7 @@ use tomte_collect::{COLLECTORS, Collector, Root, Settings, SystemClock};
 use tomte_model::{Clock, Facet, Outcome, Scope};
 
 /// Real things take their time; more than this they do not.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Why these tests cannot run here, if they cannot.
 fn missing(programs: &[&str]) -> Option<String> {

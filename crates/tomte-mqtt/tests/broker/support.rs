@@ -20,7 +20,7 @@ use tomte_mqtt::protocol::{Publish, Qos};
 use tomte_mqtt::session::Client;
 
 /// Nothing here takes that long, unless it never comes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn program(name: &str) -> PathBuf {
     let paths = std::env::var_os("PATH").unwrap_or_default();

@@ -102,7 +102,8 @@ fn an_agent_without_space_declares_what_it_drops_and_loses_nothing_else() {
     let host = block_on(hub.client().host("reef")).unwrap().id;
     disk.fill();
     hub.process.kill();
-    agent.wait_for_text("the spool cannot be written");
+    // Whether what is oldest makes room on the disk, or nothing can be written
+    // at all, is a matter of bytes; either way reports are lost, and said to be.
     agent.wait_for_text("had to be dropped");
     disk.empty();
     assert!(agent.stop().success());

@@ -20,7 +20,7 @@ use tomte_api::client::Client;
 use super::SmallDisk;
 
 /// After this, something that should have happened will not.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 
 /// The `tomte` binary of this build.
 pub(crate) fn tomte() -> Command {
