@@ -6,8 +6,9 @@ mod own;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
+pub use tomte_model::BadGlob;
+use tomte_model::Glob;
 
 use crate::privileged::HELPER_SOCKET;
 use crate::{BackupSettings, ProxmoxSettings};
@@ -243,8 +244,8 @@ pub struct PeerSettings {
 #[serde(try_from = "FilterText", into = "FilterText")]
 pub struct Filter {
     text: FilterText,
-    include: GlobSet,
-    exclude: GlobSet,
+    include: Vec<Glob>,
+    exclude: Vec<Glob>,
 }
 
 /// A filter as it is written.
@@ -253,17 +254,6 @@ pub struct Filter {
 struct FilterText {
     include: Vec<String>,
     exclude: Vec<String>,
-}
-
-/// A text that is not a glob.
-#[derive(Debug, thiserror::Error)]
-#[error("{glob:?} is not a glob")]
-pub struct BadGlob {
-    /// The text.
-    pub glob: String,
-    /// Where it goes wrong.
-    #[source]
-    pub source: globset::Error,
 }
 
 impl Filter {
@@ -282,18 +272,18 @@ impl Filter {
     /// Whether that name counts.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        (self.include.is_empty() || self.include.is_match(name)) && !self.exclude.is_match(name)
+        (self.include.is_empty() || any(&self.include, name)) && !any(&self.exclude, name)
     }
 
     /// The names among the `include` globs that are no patterns.
     pub fn literals(&self) -> impl Iterator<Item = &str> {
-        self.text.include.iter().map(String::as_str).filter(|name| !name.contains(['*', '?', '[', '{', '\\']))
+        self.text.include.iter().map(String::as_str).filter(|name| Glob::is_plain(name))
     }
 
     /// Whether an `include` glob names it, so that it was asked for by a person.
     #[must_use]
     pub fn includes(&self, name: &str) -> bool {
-        self.include.is_match(name) && !self.exclude.is_match(name)
+        any(&self.include, name) && !any(&self.exclude, name)
     }
 }
 
@@ -316,16 +306,12 @@ impl From<Filter> for FilterText {
     }
 }
 
-fn compile(globs: &[String]) -> Result<GlobSet, BadGlob> {
-    let bad = |glob: &str| {
-        let glob = glob.to_owned();
-        move |source| BadGlob { glob, source }
-    };
-    let mut set = GlobSetBuilder::new();
-    for glob in globs {
-        set.add(Glob::new(glob).map_err(bad(glob))?);
-    }
-    set.build().map_err(bad(&globs.join(" ")))
+fn compile(globs: &[String]) -> Result<Vec<Glob>, BadGlob> {
+    globs.iter().map(|glob| Glob::new(glob)).collect()
+}
+
+fn any(globs: &[Glob], name: &str) -> bool {
+    globs.iter().any(|glob| glob.matches(name))
 }
 
 #[cfg(test)]

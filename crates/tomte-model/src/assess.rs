@@ -8,12 +8,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
 use crate::Name;
 use crate::catalogue::{Catalogue, FieldDef};
 use crate::event::{Event, EventKind, Severity};
+use crate::glob::{BadGlob, Glob};
 use crate::id::EventId;
 use crate::report::{Facet, Report, ResourceKey};
 use crate::status::{Assessment, Problem, Status};
@@ -73,7 +73,7 @@ pub struct ThresholdRule {
     /// The kind.
     pub kind: String,
     /// Which names, as a glob; `*` for all.
-    pub name: GlobMatcher,
+    pub name: Glob,
     /// The field.
     pub field: String,
     /// `None` switches the judging of this field off.
@@ -90,8 +90,8 @@ impl ThresholdRule {
         name: &str,
         field: impl Into<String>,
         threshold: Option<Threshold>,
-    ) -> Result<Self, globset::Error> {
-        let name = Glob::new(name)?.compile_matcher();
+    ) -> Result<Self, BadGlob> {
+        let name = Glob::new(name)?;
         Ok(Self { kind: kind.into(), name, field: field.into(), threshold })
     }
 }
@@ -166,7 +166,7 @@ impl Assessor {
         self.rules
             .iter()
             .rev()
-            .find(|rule| rule.kind == resource.kind && rule.field == field.name && rule.name.is_match(&resource.name))
+            .find(|rule| rule.kind == resource.kind && rule.field == field.name && rule.name.matches(&resource.name))
             .map_or(field.threshold, |rule| rule.threshold)
     }
 

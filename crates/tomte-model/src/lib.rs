@@ -10,6 +10,7 @@
 pub mod assess;
 pub mod catalogue;
 pub mod event;
+pub mod glob;
 pub mod id;
 pub mod latest;
 #[cfg(feature = "openapi")]
@@ -28,6 +29,7 @@ pub type Name = Cow<'static, str>;
 pub use assess::{Assessor, Direction, Threshold, ThresholdRule};
 pub use catalogue::{Catalogue, FieldDef, KindDef, Resolution, Unit};
 pub use event::{Event, EventKind, Severity};
+pub use glob::{BadGlob, Glob};
 pub use id::{EventId, HostId, HostName};
 pub use latest::Latest;
 pub use ranges::RangeSet;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
@@ -112,7 +111,7 @@ impl Layer {
         for value in [parsed, plain].into_iter().flatten() {
             let mut table = Table::new();
             insert(&mut table, key, value.clone());
-            match FileConfig::deserialize(Value::Table(table)) {
+            match typed(&table) {
                 Ok(config) => {
                     let mut layer = Self::default();
                     flatten(key, value, &mut |key, value| {
@@ -139,9 +138,15 @@ pub(super) fn merge(layers: &[&Layer]) -> Result<(FileConfig, Values), ConfigErr
     for (key, (value, _)) in &values {
         insert(&mut table, key, value.clone());
     }
-    let config = FileConfig::deserialize(Value::Table(table))
-        .map_err(|error| ConfigError::Together { message: advice(error.message()) })?;
+    let config = typed(&table).map_err(|error| ConfigError::Together { message: advice(error.message()) })?;
     Ok((config, values))
+}
+
+/// A table as what it means. It goes through text because a second way from
+/// TOML to all those types would be a tenth of the whole program.
+fn typed(table: &Table) -> Result<FileConfig, toml::de::Error> {
+    let text = toml::to_string(table).map_err(<toml::de::Error as serde::de::Error>::custom)?;
+    toml::from_str(&text)
 }
 
 /// Every key that a variable or a flag may set.

@@ -106,7 +106,7 @@ mod tests {
         let threshold = rule.threshold.unwrap();
         assert_eq!((threshold.warning, threshold.critical), (Some(0.8), Some(0.95)));
         assert_eq!((threshold.clear_gap, threshold.hold), (0.02, Duration::from_secs(60)));
-        assert!(rule.name.is_match("any/name"));
+        assert!(rule.name.matches("any/name"));
         let off = made("kind='aquarium'\nfield='full_ratio'\nenabled=false").unwrap();
         assert!(off.threshold.is_none());
         let one = made("kind='aquarium'\nfield='full_ratio'\nwarning='off'").unwrap().threshold.unwrap();

@@ -1,6 +1,6 @@
 //! ZFS snapshots as a backup: `zfs list -Hp -t snapshot -d 1 DATASET`.
 
-use tomte_model::Timestamp;
+use tomte_model::{Glob, Timestamp};
 
 use super::access::not_run;
 use super::known::{Known, Trouble};
@@ -31,13 +31,13 @@ pub(super) fn read(job: &BackupJob, tools: &dyn Tools) -> Result<Known, Trouble>
 /// Name, time and size a line; lines that make no sense are left out. `only`
 /// is what must stand in the name after the @.
 pub(crate) fn summarise(text: &str, only: Option<&str>) -> Known {
-    let only = only.and_then(|only| globset::Glob::new(only).ok()).map(|glob| glob.compile_matcher());
+    let only = only.and_then(|only| Glob::new(only).ok());
     let line = |line: &str| {
         let mut columns = line.split('\t');
         let (_, snapshot) = columns.next()?.split_once('@')?;
         let seconds: i64 = columns.next()?.trim().parse().ok()?;
         let size: Option<f64> = columns.next().and_then(|size| size.trim().parse().ok());
-        let counts = only.as_ref().is_none_or(|only| only.is_match(snapshot));
+        let counts = only.as_ref().is_none_or(|only| only.matches(snapshot));
         counts.then(|| (Timestamp::from_millis(seconds.saturating_mul(1000)), size))
     };
     let mut known = Known::default();

@@ -14,6 +14,7 @@ use tomte_api::host::Host;
 use tomte_model::Timestamp;
 
 use super::openmetrics;
+use super::query::Wanted;
 use crate::cli::{Exchange, ExportArgs};
 use crate::output::{Format, Output, progress, tolerate_closed_pipe};
 
@@ -28,13 +29,8 @@ pub(crate) async fn run(args: ExportArgs, client: &Client, output: Output) -> an
     if range.is_empty() {
         bail!("--from {} is not before --to {}", args.from, args.to);
     }
-    let patterns = super::query::globs(&args.host)?;
-    let hosts: Vec<_> = client
-        .hosts()
-        .await?
-        .into_iter()
-        .filter(|host| patterns.as_ref().is_none_or(|globs| globs.is_match(&host.name)))
-        .collect();
+    let patterns = Wanted::new(&args.host)?;
+    let hosts: Vec<_> = client.hosts().await?.into_iter().filter(|host| patterns.takes(&host.name)).collect();
     if hosts.is_empty() {
         bail!("no host matches");
     }
@@ -102,15 +98,12 @@ fn told(args: &ExportArgs, points: u64, hosts: usize) -> anyhow::Result<()> {
 /// is read field by field, host by host.
 async fn openmetrics(args: &ExportArgs, hosts: &[Host], range: Range<i64>, client: &Client) -> anyhow::Result<()> {
     let mut sink = Sink::open(args.output.as_deref(), Exchange::Openmetrics)?;
-    let (kinds, fields) = (super::query::globs(args.kind.as_slice())?, super::query::globs(args.field.as_slice())?);
-    let wanted = |globs: &Option<globset::GlobSet>, name: &str| globs.as_ref().is_none_or(|globs| globs.is_match(name));
+    let (kinds, fields) = (Wanted::new(args.kind.as_slice())?, Wanted::new(args.field.as_slice())?);
     let catalogue = client.catalogue().await?;
     let families: Vec<_> = catalogue
         .iter()
-        .filter(|kind| wanted(&kinds, &kind.name))
-        .flat_map(|kind| {
-            kind.fields.iter().filter(|field| wanted(&fields, &field.name)).map(move |field| (kind, field))
-        })
+        .filter(|kind| kinds.takes(&kind.name))
+        .flat_map(|kind| kind.fields.iter().filter(|field| fields.takes(&field.name)).map(move |field| (kind, field)))
         .collect();
     let bar = progress((families.len() * hosts.len()) as u64);
     let mut points = 0_u64;

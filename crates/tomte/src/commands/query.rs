@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, bail};
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use anyhow::bail;
 use tomte_api::catalogue::Kind;
 use tomte_api::client::{Client, ResourceFilter};
 use tomte_api::history::{History, HistoryQuery, Series};
-use tomte_model::{Catalogue, Timestamp, Unit};
+use tomte_model::{BadGlob, Catalogue, Glob, Timestamp, Unit};
 
 use super::{ago, now};
 use crate::cli::QueryArgs;
@@ -26,8 +25,8 @@ async fn latest(args: QueryArgs, client: &Client, output: Output) -> anyhow::Res
     if rows.is_empty() {
         check_spelling(&args, client).await?;
     }
-    let hosts = globs(&args.host)?;
-    let names = globs(args.name.as_slice())?;
+    let hosts = Wanted::new(&args.host)?;
+    let names = Wanted::new(args.name.as_slice())?;
     let with_role: Option<BTreeSet<String>> = match &args.role {
         None => None,
         Some(role) => {
@@ -36,8 +35,8 @@ async fn latest(args: QueryArgs, client: &Client, output: Output) -> anyhow::Res
         }
     };
     rows.retain(|row| {
-        hosts.as_ref().is_none_or(|globs| globs.is_match(&row.host))
-            && names.as_ref().is_none_or(|globs| globs.is_match(&row.name))
+        hosts.takes(&row.host)
+            && names.takes(&row.name)
             && with_role.as_ref().is_none_or(|hosts| hosts.contains(&row.host))
     });
     let unit = Catalogue::builtin().field(&args.kind, &args.field).map_or(Unit::Number, |field| field.unit.clone());
@@ -73,15 +72,17 @@ async fn check_spelling(args: &QueryArgs, client: &Client) -> anyhow::Result<()>
     Ok(())
 }
 
-pub(super) fn globs(patterns: &[String]) -> anyhow::Result<Option<GlobSet>> {
-    if patterns.is_empty() {
-        return Ok(None);
+/// The names that one of the patterns fits; all, where there is none.
+pub(super) struct Wanted(Vec<Glob>);
+
+impl Wanted {
+    pub(super) fn new(patterns: &[String]) -> Result<Self, BadGlob> {
+        Ok(Self(patterns.iter().map(|pattern| Glob::new(pattern)).collect::<Result<_, _>>()?))
     }
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        set.add(Glob::new(pattern).with_context(|| format!("{pattern:?} is no pattern"))?);
+
+    pub(super) fn takes(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|glob| glob.matches(name))
     }
-    Ok(Some(set.build()?))
 }
 
 async fn history(args: QueryArgs, from: String, client: &Client, output: Output) -> anyhow::Result<()> {

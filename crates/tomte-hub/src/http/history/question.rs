@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use globset::{Glob, GlobMatcher};
 use tomte_api::time::{duration, time};
-use tomte_model::{HostId, ResourceKey, Timestamp};
+use tomte_model::{Glob, HostId, ResourceKey, Timestamp};
 use tomte_store::history::SeriesKey;
 use tomte_store::state::HostRecord;
 
@@ -250,18 +249,17 @@ pub(super) struct Selector {
 #[derive(Debug, Default)]
 struct Globs {
     words: Vec<String>,
-    globs: Vec<GlobMatcher>,
+    globs: Vec<Glob>,
 }
 
 impl Globs {
     fn from(params: &Params, name: &str) -> Result<Self, Failure> {
         let mut all = Self::default();
         for text in params.all(name) {
-            if text.contains(['*', '?', '[', ']', '{', '}', '\\', '!']) {
-                let glob = Glob::new(text).map_err(|error| Failure::parameter(name, error))?;
-                all.globs.push(glob.compile_matcher());
-            } else {
+            if Glob::is_plain(text) {
                 all.words.push(text.to_owned());
+            } else {
+                all.globs.push(Glob::new(text).map_err(|error| Failure::parameter(name, error))?);
             }
         }
         Ok(all)
@@ -273,7 +271,7 @@ impl Globs {
         self.is_empty() || self.fit(text)
     }
     fn fit(&self, text: &str) -> bool {
-        self.words.iter().any(|word| word == text) || self.globs.iter().any(|glob| glob.is_match(text))
+        self.words.iter().any(|word| word == text) || self.globs.iter().any(|glob| glob.matches(text))
     }
 }
 
