@@ -12,7 +12,8 @@ const ROWS: usize = 10_000;
 
 fuzz_target!(|input: &[u8]| {
     let _ = column::decode(input, input.len() * 8 % ROWS, &mut Vec::new());
-    let _ = rollup::read(input, &[0, 300_000, 600_000, 900_000], &mut Vec::new());
+    let common = rollup::Common::read(input, 4).unwrap_or_default();
+    let _ = rollup::read(input, &[0, 300_000, 600_000, 900_000], &common, &mut Vec::new());
     let _ = Header::read_counts(input);
     let Some(header) = Header::read(input).filter(|header| header.rows <= ROWS) else { return };
     let _ = header.read_times(input, &mut Vec::new());

@@ -58,7 +58,7 @@ fn the_files_are_as_they_were_designed() {
         let pragma =
             |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!(pragma("application_id"), application_id);
-        assert_eq!(pragma("user_version"), if file == "history.db" { 3 } else { 1 });
+        assert_eq!(pragma("user_version"), if file == "history.db" { 4 } else { 1 });
         assert_eq!(pragma("page_size"), 8192);
         assert_eq!(pragma("auto_vacuum"), 2, "incremental");
         let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
@@ -108,7 +108,7 @@ fn what_is_no_database_of_ours_is_refused_and_untouched() {
     newer[60..64].copy_from_slice(&99_u32.to_be_bytes());
     assert_eq!(
         said(&newer),
-        "DIR/history.db was written by a newer version of Tomte (its schema is 99, this version knows up to 3): it was left untouched"
+        "DIR/history.db was written by a newer version of Tomte (its schema is 99, this version knows up to 4): it was left untouched"
     );
     let mut older = good.clone();
     older[60..64].copy_from_slice(&0_u32.to_be_bytes());

@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::*;
 use proptest::prelude::*;
 use tomte_model::{RangeSet, Resolution, Timestamp};
-use tomte_store::history::{Bucket, Maintained, Points, Receipt, Tier};
+use tomte_store::history::{Bucket, Points, Receipt, Tier};
 use tomte_store::{Arrival, HistoryStore, Options, Retention, RetentionRule, Store, StoreError};
 
 fn gap(history: &dyn HistoryStore, epoch: u64, sequences: std::ops::RangeInclusive<u64>) {
@@ -238,79 +238,6 @@ fn a_field_whose_resolution_changes_stays_one_series() {
 }
 
 #[test]
-fn what_is_old_goes_and_its_space_is_given_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path());
-    let names: Vec<String> = (0..100).map(|n| format!("tank-{n}")).collect();
-    for sequence in 1..=400_u64 {
-        let mut big = report(host(1), "tank", sequence, "reef", &[]);
-        big.scopes[0].facets = names
-            .iter()
-            .map(|name| report(host(1), "tank", 0, name, &[("e-9", sequence as f64 / 7.0)]).scopes[0].facets[0].clone())
-            .collect();
-        let on_durable = Box::new(|result: Result<Receipt, StoreError>| assert!(result.is_ok()));
-        store.history.append(arrival(big), catalogue(), on_durable);
-    }
-    let late = report(host(1), "other", 401, "late", &[("e0", 1.0)]);
-    append(&*store.history, Arrival { at: at(170_000), ..arrival(late) }).unwrap();
-    store.history.release(store.history.last_row());
-    let first = store.history.maintain(at(4_010)).unwrap();
-    assert_eq!((first.sealed, first.pruned), (401, 0));
-    let full = store.history.stats().unwrap();
-    assert_eq!(full.series, 101);
-    let reading = key(host(1), "tank-5", "e-9");
-    assert_eq!(raw(&*store.history, reading.clone()).len(), 400);
-    let hourly = |store: &Store| {
-        let hour = Some(Duration::from_secs(3600));
-        let asked = query(vec![key(host(1), "tank-5", "e-9")], at(0), at(4_100), hour);
-        let mut answer = store.history.query(&asked).unwrap();
-        let Points::Stepped(buckets) = answer.series.remove(0).points else { panic!("steps were asked for") };
-        buckets.into_iter().flatten().collect::<Vec<_>>()
-    };
-    let before = hourly(&store);
-    assert_eq!(before.iter().map(|bucket| bucket.count).sum::<u64>(), 400);
-
-    // Days go whole. A clock that has moved on is not believed at once.
-    let days = |count: i64| at(count * 24 * 3600);
-    assert_eq!(store.history.maintain(days(4)).unwrap().pruned, 0);
-    let gone = store.history.maintain(days(6)).unwrap();
-    assert!(gone.pruned > 0, "{gone:?}");
-    assert_eq!(raw(&*store.history, reading).len(), 0);
-    assert_eq!(hourly(&store), before, "buckets are kept longer");
-    // Then the buckets of five minutes, then those of an hour, then the name.
-    for day in [110, 112] {
-        store.history.maintain(days(day)).unwrap();
-    }
-    assert_eq!(hourly(&store), before);
-    let mut last = Maintained::default();
-    for day in [7 * 365, 7 * 365 + 2] {
-        last = store.history.maintain(days(day)).unwrap();
-    }
-    assert_eq!(last.series_pruned, 101);
-    assert_eq!(hourly(&store), []);
-    assert_eq!(store.history.stats().unwrap().series, 0);
-    drop(store);
-
-    // A series that comes back after its end is there again.
-    let store = open(folder.path());
-    append(&*store.history, arrival(report(host(1), "tank", 500, "tank-5", &[("e-9", 1.0)]))).unwrap();
-    assert_eq!(raw(&*store.history, key(host(1), "tank-5", "e-9")), [(5_000, 1.0)]);
-}
-
-#[test]
-fn reports_that_nobody_releases_fill_no_disk() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path());
-    for sequence in 1..=10 {
-        append(&*store.history, arrival(report(host(1), "tank", sequence, "reef", &[("e0", 1.0)]))).unwrap();
-    }
-    store.history.maintain(at(1_000)).unwrap();
-    assert_eq!(replayed(&*store.history, 0).len(), 10, "they may be asked for again");
-    store.history.maintain(at(48 * 3600 + 55)).unwrap();
-    assert_eq!(replayed(&*store.history, 0).len(), 5);
-}
-
-#[test]
 fn tiers_answer_what_they_are_kept_for() {
     let folder = tempfile::tempdir().unwrap();
     let rules = vec![
@@ -445,43 +372,6 @@ fn a_clock_that_runs_a_year_ahead_and_comes_back_deletes_nothing() {
 }
 
 #[test]
-fn a_cap_on_the_size_deletes_the_oldest_and_says_nothing_false() {
-    let folder = tempfile::tempdir().unwrap();
-    let retention =
-        Retention { raw: Duration::from_secs(365 * 86_400), max_bytes: Some(600_000), ..Retention::default() };
-    let store = Store::open(folder.path(), Options { retention, ..options() }).unwrap();
-    let mut seed = 1_u64;
-    for day in 0..12_i64 {
-        for tick in 0..200_i64 {
-            let names: Vec<(String, f64)> = (0..10)
-                .map(|field| {
-                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    (format!("e-{}", field % 9 + 1), (seed >> 24) as f64)
-                })
-                .collect();
-            let readings: Vec<(&str, f64)> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-            let told = report(host(1), "tank", (day * 200 + tick) as u64 + 1, "reef", &readings);
-            let second = day * 86_400 + tick * 400;
-            let arrival = Arrival { at: at(second), received_at: at(second), ..arrival(told) };
-            store.history.append(arrival, catalogue(), Box::new(|result| assert!(result.is_ok())));
-        }
-        store.history.flush().unwrap();
-        store.history.release(store.history.last_row());
-        store.history.maintain(at((day + 1) * 86_400 + 7_200)).unwrap();
-    }
-    let bytes = std::fs::metadata(folder.path().join("history.db")).unwrap().len();
-    assert!(bytes < 1_000_000, "{bytes}");
-    let kept = raw(&*store.history, key(host(1), "reef", "e-1"));
-    assert!(kept.len() > 100 && kept.len() < 1_500, "{}", kept.len());
-    assert_eq!(kept.last().unwrap().0, 11 * 86_400 + 199 * 400, "the newest stays");
-    // Where readings went, buckets answer.
-    let asked = query(vec![key(host(1), "reef", "e-1")], at(0), at(12 * 86_400), Some(Duration::from_secs(3600)));
-    let answer = store.history.query(&asked).unwrap();
-    let Points::Stepped(buckets) = &answer.series[0].points else { panic!("steps were asked for") };
-    assert_eq!(buckets.iter().flatten().map(|bucket| bucket.count).sum::<u64>(), 2_400);
-}
-
-#[test]
 fn a_host_goes_with_everything_it_had() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
@@ -601,67 +491,102 @@ fn a_window_gathers_reports_and_a_callback_that_panics_harms_nobody() {
     assert!(results.recv().unwrap().is_some());
 }
 
+/// What was told of each field, by time: what a store must tell again.
+type Told = std::collections::BTreeMap<String, Vec<(i64, f64)>>;
+
+/// Compares all that was told, bit for bit, and what it comes to in steps.
+fn compare(store: &Store, told: &Told, step: Duration) -> Result<(), TestCaseError> {
+    for (field, points) in told {
+        let series = key(host(1), "reef", field);
+        let found = raw(&*store.history, series.clone());
+        prop_assert!(found.is_sorted_by_key(|(second, _)| *second));
+        let ordered = |points: &[(i64, f64)]| {
+            let mut bits: Vec<_> = points.iter().map(|(second, value)| (*second, value.to_bits())).collect();
+            bits.sort_unstable();
+            bits
+        };
+        prop_assert_eq!(ordered(&found), ordered(points), "{}", field);
+        let answer = store.history.query(&query(vec![series], at(0), at(SPAN), Some(step))).unwrap();
+        let Points::Stepped(buckets) = &answer.series[0].points else { panic!("steps were asked for") };
+        let mut rest = found.as_slice();
+        for (t, bucket) in answer.t.iter().zip(buckets) {
+            let inside = rest.partition_point(|(second, _)| at(*second) < t.plus(step));
+            let (inside, later) = rest.split_at(inside);
+            rest = later;
+            prop_assert_eq!(bucket.map_or(0, |bucket| bucket.count), inside.len() as u64);
+            let values = || inside.iter().map(|(_, value)| *value);
+            if let Some(bucket) = bucket {
+                prop_assert_eq!(bucket.min, values().fold(f64::INFINITY, f64::min));
+                prop_assert_eq!(bucket.max, values().fold(f64::NEG_INFINITY, f64::max));
+            }
+        }
+        prop_assert!(rest.is_empty());
+    }
+    Ok(())
+}
+
+/// Six days, in seconds.
+const SPAN: i64 = 6 * 86_400;
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// Whatever arrives, in any order, some of it filed and some not, some of
-    /// it after a restart: what is read is what was written.
+    /// Whatever arrives, in any order, some of it sealed or merged and some
+    /// not, some of it after a restart: what is read is what was written, at
+    /// its field's resolution. What is no number is refused, and counted.
     #[test]
     fn what_is_read_is_what_was_written(
-        reports in prop::collection::vec((0_i64..500, prop::collection::vec((-9_i8..=9, any::<f64>()), 0..6)), 1..40),
-        cuts in prop::collection::vec(0_usize..40, 0..4),
-        step in 1_u64..200,
+        reports in prop::collection::vec((0..SPAN, prop::collection::vec((-9_i8..=10, prop::num::f64::ANY), 0..6)), 1..60),
+        cuts in prop::collection::vec(0_usize..60, 0..6),
+        step in prop::sample::select(vec![77_u64, 300, 1_800, 3_600]),
     ) {
         let folder = tempfile::tempdir().unwrap();
-        let mut store = open(folder.path());
-        let mut expected: std::collections::BTreeMap<i8, Vec<(i64, f64)>> = std::collections::BTreeMap::new();
+        let retention = Retention { raw: Duration::from_secs(365 * 86_400), ..Retention::default() };
+        let open = || Store::open(folder.path(), Options { retention: retention.clone(), ..options() }).unwrap();
+        let mut store = open();
+        let mut expected = Told::new();
+        let step = Duration::from_secs(step);
         for (sequence, (second, readings)) in reports.iter().enumerate() {
             let mut fields = std::collections::HashSet::new();
+            // The eleventh has no resolution: nobody has described it.
             let named: Vec<(String, f64)> = readings
                 .iter()
                 .filter(|(exponent, _)| fields.insert(*exponent))
-                .map(|(exponent, value)| (format!("e{exponent}"), *value))
+                .map(|(exponent, value)| (if *exponent == 10 { "odd".into() } else { format!("e{exponent}") }, *value))
                 .collect();
-            let named: Vec<(&str, f64)> = named.iter().map(|(field, value)| (field.as_str(), *value)).collect();
-            let report = report(host(1), "tank", sequence as u64 + 1, "reef", &named);
-            append(&*store.history, Arrival { at: at(*second), ..arrival(report) }).unwrap();
-            for (field, value) in named {
-                let exponent: i8 = field[1..].parse().unwrap();
-                if let Some(value) = Resolution::power_of_ten(exponent).round(value) {
-                    expected.entry(exponent).or_default().push((*second, value));
+            let readings: Vec<(&str, f64)> = named.iter().map(|(field, value)| (field.as_str(), *value)).collect();
+            let report = report(host(1), "tank", sequence as u64 + 1, "reef", &readings);
+            let receipt = append(&*store.history, Arrival { at: at(*second), ..arrival(report) }).unwrap();
+            let mut kept = 0;
+            for (field, value) in &named {
+                let rounded = match field.strip_prefix('e') {
+                    Some(exponent) => Resolution::power_of_ten(exponent.parse().unwrap()).round(*value),
+                    None => Some(*value).filter(|value| value.is_finite()),
+                };
+                if let Some(value) = rounded {
+                    kept += 1;
+                    expected.entry(field.clone()).or_default().push((*second, value));
                 }
             }
+            prop_assert_eq!((receipt.kept, receipt.unfit, receipt.over_limit), (kept, named.len() - kept, 0));
             if cuts.contains(&sequence) {
                 store.history.release(store.history.last_row());
-                store.history.maintain(at(500)).unwrap();
+                store.history.maintain(at((sequence as i64 + 1) * SPAN / 60)).unwrap();
                 if sequence % 2 == 0 {
                     drop(store);
-                    store = open(folder.path());
+                    store = open();
                 }
             }
         }
-        for (exponent, mut points) in expected {
-            let series = key(host(1), "reef", &format!("e{exponent}"));
-            let found = raw(&*store.history, series.clone());
-            points.sort_by(|a, b| a.partial_cmp(b).unwrap());
-            let mut sorted = found.clone();
-            sorted.sort_by(|a, b| a.partial_cmp(b).unwrap());
-            prop_assert_eq!(&sorted, &points);
-            prop_assert!(found.is_sorted_by_key(|(second, _)| *second));
-
-            let step = Duration::from_secs(step);
-            let answer = store.history.query(&query(vec![series], at(0), at(500), Some(step))).unwrap();
-            let Points::Stepped(buckets) = &answer.series[0].points else { panic!("steps were asked for") };
-            for (t, bucket) in answer.t.iter().zip(buckets) {
-                let within = |second: i64| (*t..t.plus(step)).contains(&at(second));
-                let inside: Vec<f64> = points.iter().filter(|(s, _)| within(*s)).map(|(_, v)| *v).collect();
-                prop_assert_eq!(bucket.map_or(0, |b| b.count), inside.len() as u64);
-                if let Some(bucket) = bucket {
-                    prop_assert_eq!(bucket.min, inside.iter().copied().fold(f64::INFINITY, f64::min));
-                    prop_assert_eq!(bucket.max, inside.iter().copied().fold(f64::NEG_INFINITY, f64::max));
-                }
-            }
+        compare(&store, &expected, step)?;
+        // Everything in its final place.
+        store.history.release(store.history.last_row());
+        for day in [7, 9, 16] {
+            store.history.maintain(at(day * 86_400)).unwrap();
+            compare(&store, &expected, step)?;
         }
+        let stats = store.history.stats().unwrap();
+        prop_assert_eq!((stats.part("recent").unwrap().pieces, stats.waiting, stats.quarantined), (0, 0, 0));
     }
 }
 

@@ -15,14 +15,15 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tomte_api::account::Credential;
 use tomte_api::store::{BackUp, BackedUp, Checked, Compacted, Progress, Step, StoreInfo, StorePart, StoreRetention};
+use tomte_store::StoreError;
 use tomte_store::history::Progress as StoreProgress;
-use tomte_store::{Store, StoreError};
 
 use super::App;
 use super::auth::Identity;
 use super::extract::Json as BodyOf;
 use super::problem::Failure;
 use super::system;
+use crate::Hub;
 use crate::access::Admin;
 
 /// How often a line is sent at most.
@@ -75,8 +76,8 @@ pub(crate) async fn info(_: Admin, State(app): State<App>) -> Result<Json<StoreI
 #[utoipa::path(post, path = "/api/v1/store/check", operation_id = "check_store", tag = "hub",
     responses((status = 200, body = Step<Checked>, content_type = "application/x-ndjson")))]
 pub(crate) async fn check(by: Admin, State(app): State<App>) -> Result<Response, Failure> {
-    work(&app, &by, "store.check", String::new(), |store, _, progress| {
-        let found = store.history.check(progress)?;
+    work(&app, &by, "store.check", String::new(), |hub, progress| {
+        let found = hub.store().history.check(progress)?;
         Ok(Checked { sound: found.is_sound(), pieces: found.pieces, damaged: found.damaged, file: found.file })
     })
     .await
@@ -87,8 +88,10 @@ pub(crate) async fn check(by: Admin, State(app): State<App>) -> Result<Response,
 #[utoipa::path(post, path = "/api/v1/store/compact", operation_id = "compact_store", tag = "hub",
     responses((status = 200, body = Step<Compacted>, content_type = "application/x-ndjson")))]
 pub(crate) async fn compact(by: Admin, State(app): State<App>) -> Result<Response, Failure> {
-    work(&app, &by, "store.compact", String::new(), |store, now, progress| {
-        Ok(Compacted { freed_bytes: store.history.compact(now, progress)? })
+    work(&app, &by, "store.compact", String::new(), |hub, progress| {
+        // What the records do not cover would have to stay in the journal.
+        hub.save_snapshots()?;
+        Ok(Compacted { freed_bytes: hub.store().history.compact(hub.now(), progress)? })
     })
     .await
 }
@@ -114,8 +117,8 @@ pub(crate) async fn back_up(
     if !folder.is_absolute() {
         return Err(Failure::invalid(format!("folder: {:?} is not a whole path", body.folder)));
     }
-    work(&app, &by, "store.backup", body.folder.clone(), move |store, _, progress| {
-        store.backup(&folder, progress)?;
+    work(&app, &by, "store.backup", body.folder.clone(), move |hub, progress| {
+        hub.store().backup(&folder, progress)?;
         let files = ["state.db", "history.db"].map(|file| std::fs::metadata(folder.join(file)));
         let bytes = files.into_iter().filter_map(Result::ok).map(|file| file.len()).sum();
         Ok(BackedUp { folder: folder.display().to_string(), bytes })
@@ -130,9 +133,7 @@ async fn work<T: Serialize + Send + 'static>(
     by: &Admin,
     action: &'static str,
     target: String,
-    run: impl FnOnce(&Store, tomte_model::Timestamp, &mut dyn FnMut(StoreProgress)) -> Result<T, StoreError>
-    + Send
-    + 'static,
+    run: impl FnOnce(&Hub, &mut dyn FnMut(StoreProgress)) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<Response, Failure> {
     let Ok(alone) = Arc::clone(&app.store_work).try_lock_owned() else {
         return Err(Failure::conflict("the store is being looked after already; try again when that is done"));
@@ -150,7 +151,7 @@ async fn work<T: Serialize + Send + 'static>(
                 let _ = lines.try_send(line(&Step::<()>::Progress(progress)));
             }
         };
-        let result = run(hub.store(), hub.now(), &mut tell);
+        let result = run(&hub, &mut tell);
         let outcome = result.as_ref().err().map_or_else(|| "ok".to_owned(), ToString::to_string);
         let entry = hub.audit_entry(&actor, action, &target, &outcome, Default::default());
         let audited = hub.store().state.audit(&entry).map(drop);

@@ -1,16 +1,32 @@
 //! Buckets: what came of the readings of a series within a step.
 //!
-//! A table of rollups has a row per bucket, at its start. An entry is
+//! A table of rollups has a row per bucket, at its start. What most of its
+//! series have in common, since they come in the same reports, stands once, as
+//! the entry of [`COMMON`]:
+//!
+//! ```text
+//! exponent, presence   two zeros
+//! counts               length (varint) and a column: how many readings
+//! last times           a column: when the last one was, after the start
+//! ```
+//!
+//! The entry of a series is
 //!
 //! ```text
 //! exponent         one byte
 //! presence         as in a table of readings
 //! form             one byte: 0 whole numbers, 1 doubles; 2 is added when every
-//!                  count is the same, 4 when every last value is equally old
-//! counts           one varint, or a column with its length (varint) before it
-//! last times       the same: how long after the bucket's start, milliseconds
+//!                  count is the same, 4 when every last value is equally old,
+//!                  8 when counts are the common ones, 16 when the ages are;
+//!                  32 when last values are told below the greatest; 64 when
+//!                  sums are told above the greatest, 128 about the middle
+//! counts           unless they are common: one varint, or a column with its
+//!                  length (varint) before it
+//! last times       the same
 //! min, max, last, sum   columns, each but the last with its length before it;
-//!                  whole numbers as what they are above the smallest
+//!                  whole numbers: the greatest and the last above the
+//!                  smallest, the sum above so many times the smallest, or as
+//!                  the form says
 //! ```
 //!
 //! Within a bucket values are in steps of the series' resolution.
@@ -25,6 +41,22 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 const DOUBLES: u8 = 1;
 const SAME_COUNT: u8 = 2;
 const SAME_AGE: u8 = 4;
+const COMMON_COUNTS: u8 = 8;
+const COMMON_AGES: u8 = 16;
+const LAST_BELOW: u8 = 32;
+const SUM_ABOVE: u8 = 64;
+const SUM_MIDDLE: u8 = 128;
+
+/// The number of the entry that tells what the series have in common; series
+/// count from one.
+pub const COMMON: u64 = 0;
+
+/// What most series of a table have in common, by row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Common {
+    counts: Vec<i64>,
+    ages: Vec<i64>,
+}
 
 /// A bucket, in steps of its series' resolution.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -135,72 +167,189 @@ pub fn coarsen(fine: &[Roll], step: i64) -> Vec<Roll> {
     coarse
 }
 
+impl Common {
+    /// What series have in common, as far as that can be told by the first of
+    /// them that has a bucket in a row. `starts` are the rows; every bucket's
+    /// start is among them.
+    #[must_use]
+    pub fn of<'a>(starts: &[i64], all: impl Iterator<Item = &'a [Roll]>) -> Self {
+        let mut common = Self { counts: vec![0; starts.len()], ages: vec![0; starts.len()] };
+        let mut missing = starts.len();
+        for rolls in all {
+            if missing == 0 {
+                break;
+            }
+            for (row, roll) in rows(starts, rolls).zip(rolls) {
+                if let Some(count @ 0) = common.counts.get_mut(row as usize) {
+                    *count = roll.count.cast_signed();
+                    common.ages[row as usize] = roll.last_after;
+                    missing -= 1;
+                }
+            }
+        }
+        common
+    }
+
+    /// Adds it to a table, before the series.
+    pub fn add(&self, table: &mut Writer, effort: Effort) {
+        table.add_with(COMMON, |bytes| {
+            bytes.extend([0, 0]);
+            with_length(encode(&self.counts, 0, effort), bytes);
+            column::encode(&self.ages, 0, effort, bytes);
+        });
+    }
+
+    /// Reads the entry of [`COMMON`] of a table of so many rows.
+    #[must_use]
+    pub fn read(entry: &[u8], rows: usize) -> Option<Self> {
+        let mut rest = entry.strip_prefix(&[0, 0])?;
+        let mut common = Self::default();
+        column::decode(take_column(&mut rest)?, rows, &mut common.counts)?;
+        column::decode(rest, rows, &mut common.ages)?;
+        Some(common)
+    }
+
+    /// That of a table that is there whole; of one without, an empty one.
+    #[must_use]
+    pub fn of_table(header: &Header, bytes: &[u8]) -> Self {
+        let entry = header.entry(bytes, COMMON);
+        entry.and_then(|entry| Self::read(entry, header.rows)).unwrap_or_default()
+    }
+}
+
+/// In which row each bucket is. Both are in order, and every bucket's start is
+/// among the rows.
+fn rows(starts: &[i64], rolls: &[Roll]) -> impl Iterator<Item = u32> {
+    let mut row = 0_usize;
+    rolls.iter().map(move |roll| {
+        // Mostly the next one.
+        if starts.get(row).is_none_or(|start| *start < roll.start) {
+            row += starts.get(row..).unwrap_or_default().partition_point(|start| *start < roll.start);
+        }
+        row += 1;
+        row as u32 - 1
+    })
+}
+
 /// Adds a series' buckets to a table whose rows are at `starts`. Both are in
 /// order, and every bucket's start is among the rows.
-pub fn add(table: &mut Writer, starts: &[i64], series: u64, exponent: i8, rolls: &[Roll], effort: Effort) {
-    let mut row = 0_usize;
-    let rows = rolls.iter().map(|roll| {
-        row += starts.get(row..).unwrap_or_default().partition_point(|start| *start < roll.start);
-        row as u32
-    });
-    let presence = Presence::of(rows, starts.len());
+pub fn add(
+    table: &mut Writer,
+    starts: &[i64],
+    common: &Common,
+    (series, exponent): (u64, i8),
+    rolls: &[Roll],
+    effort: Effort,
+) {
+    let rows: Vec<u32> = rows(starts, rolls).collect();
+    let of_common = |row: &u32| Some((*common.counts.get(*row as usize)?, *common.ages.get(*row as usize)?));
+    let same = |same: &dyn Fn(&Roll, (i64, i64)) -> bool| {
+        rows.iter().zip(rolls).all(|(row, roll)| of_common(row).is_some_and(|common| same(roll, common)))
+    };
+    let counts = same(&|roll, (count, _)| roll.count.cast_signed() == count);
+    let ages = same(&|roll, (_, age)| roll.last_after == age);
+    let form = if counts { COMMON_COUNTS } else { 0 } | if ages { COMMON_AGES } else { 0 };
     table.add_with(series, |bytes| {
         bytes.push(exponent.cast_unsigned());
-        presence.write(bytes);
-        write(rolls, effort, bytes);
+        Presence::of(rows.iter().copied(), starts.len()).write(bytes);
+        write(rolls, form, effort, bytes);
     });
 }
 
-fn write(rolls: &[Roll], effort: Effort, bytes: &mut Vec<u8>) {
+fn encode(numbers: &[i64], exponent: i8, effort: Effort) -> Vec<u8> {
+    let mut column = Vec::new();
+    column::encode(numbers, exponent, effort, &mut column);
+    column
+}
+
+fn with_length(column: Vec<u8>, bytes: &mut Vec<u8>) {
+    put_varint(bytes, column.len() as u64);
+    bytes.extend(column);
+}
+
+fn write(rolls: &[Roll], mut form: u8, effort: Effort, bytes: &mut Vec<u8>) {
     let Some(first) = rolls.first() else { return };
-    let whole = rolls.iter().all(Roll::is_whole);
-    let same_count = rolls.iter().all(|roll| roll.count == first.count);
-    let same_age = rolls.iter().all(|roll| roll.last_after == first.last_after);
-    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-    bytes.push(flag(!whole, DOUBLES) | flag(same_count, SAME_COUNT) | flag(same_age, SAME_AGE));
-    let column = |numbers: Vec<i64>, exponent: i8| {
-        let mut column = Vec::new();
-        column::encode(&numbers, exponent, effort, &mut column);
-        column
-    };
-    let with_length = |column: Vec<u8>, bytes: &mut Vec<u8>| {
-        put_varint(bytes, column.len() as u64);
-        bytes.extend(column);
-    };
-    if same_count {
+    if !rolls.iter().all(Roll::is_whole) {
+        form |= DOUBLES;
+    }
+    if form & COMMON_COUNTS == 0 && rolls.iter().all(|roll| roll.count == first.count) {
+        form |= SAME_COUNT;
+    }
+    if form & COMMON_AGES == 0 && rolls.iter().all(|roll| roll.last_after == first.last_after) {
+        form |= SAME_AGE;
+    }
+    let (mut lasts, mut sums) = (Vec::new(), Vec::new());
+    if form & DOUBLES == 0 {
+        // Whatever seems to say the same with the smallest numbers.
+        let told = |forms: &[u8], tell: fn(&Roll, u8) -> i64| {
+            let all = forms.iter().map(|form| (*form, rolls.iter().map(|roll| tell(roll, *form)).collect::<Vec<_>>()));
+            all.min_by_key(|(_, numbers)| weight(numbers)).unwrap_or_default()
+        };
+        let (last_form, sum_form);
+        (last_form, lasts) = told(&[0, LAST_BELOW], tell_last);
+        (sum_form, sums) = told(&[0, SUM_ABOVE, SUM_MIDDLE], tell_sum);
+        form |= last_form | sum_form;
+    }
+    bytes.push(form);
+    if form & SAME_COUNT != 0 {
         put_varint(bytes, first.count);
-    } else {
-        with_length(column(rolls.iter().map(|roll| roll.count.cast_signed()).collect(), 0), bytes);
+    } else if form & COMMON_COUNTS == 0 {
+        let counts: Vec<i64> = rolls.iter().map(|roll| roll.count.cast_signed()).collect();
+        with_length(encode(&counts, 0, effort), bytes);
     }
-    if same_age {
+    if form & SAME_AGE != 0 {
         put_varint(bytes, zigzag(first.last_after));
-    } else {
-        with_length(column(rolls.iter().map(|roll| roll.last_after).collect(), 0), bytes);
+    } else if form & COMMON_AGES == 0 {
+        let ages: Vec<i64> = rolls.iter().map(|roll| roll.last_after).collect();
+        with_length(encode(&ages, 0, effort), bytes);
     }
-    if whole {
-        let above = |value: fn(&Roll) -> f64| rolls.iter().map(|roll| value(roll) as i64 - roll.min as i64).collect();
-        with_length(column(rolls.iter().map(|roll| roll.min as i64).collect(), 0), bytes);
-        with_length(column(above(|roll| roll.max), 0), bytes);
-        with_length(column(above(|roll| roll.last), 0), bytes);
-        let sums = rolls.iter().map(|roll| above_smallest(roll.sum as i64, roll.min as i64, roll.count)).collect();
-        bytes.extend(column(sums, 0));
+    let column = |exponent: i8, value: &dyn Fn(&Roll) -> i64| {
+        encode(&rolls.iter().map(value).collect::<Vec<_>>(), exponent, effort)
+    };
+    if form & DOUBLES == 0 {
+        with_length(column(0, &|roll| roll.min as i64), bytes);
+        with_length(column(0, &|roll| roll.max as i64 - roll.min as i64), bytes);
+        with_length(encode(&lasts, 0, effort), bytes);
+        bytes.extend(encode(&sums, 0, effort));
     } else {
-        let bits = |value: fn(&Roll) -> f64| rolls.iter().map(|roll| value(roll).to_bits().cast_signed()).collect();
-        with_length(column(bits(|roll| roll.min), AS_DOUBLE), bytes);
-        with_length(column(bits(|roll| roll.max), AS_DOUBLE), bytes);
-        with_length(column(bits(|roll| roll.last), AS_DOUBLE), bytes);
-        bytes.extend(column(bits(|roll| roll.sum), AS_DOUBLE));
+        let bits = |value: f64| value.to_bits().cast_signed();
+        with_length(column(AS_DOUBLE, &|roll| bits(roll.min)), bytes);
+        with_length(column(AS_DOUBLE, &|roll| bits(roll.max)), bytes);
+        with_length(column(AS_DOUBLE, &|roll| bits(roll.last)), bytes);
+        bytes.extend(column(AS_DOUBLE, &|roll| bits(roll.sum)));
     }
 }
 
-/// What a sum has above so many times the smallest. Wraps around, and comes
-/// back the same way.
-fn above_smallest(sum: i64, min: i64, count: u64) -> i64 {
-    sum.wrapping_sub(min.wrapping_mul(count.cast_signed()))
+/// About how many bits numbers need, less what is the same for all.
+fn weight(numbers: &[i64]) -> u64 {
+    let bits = |number: &i64| u64::from(super::bits::width(zigzag(*number)));
+    numbers.iter().map(bits).sum()
+}
+
+fn tell_last(roll: &Roll, form: u8) -> i64 {
+    if form & LAST_BELOW == 0 { roll.last as i64 - roll.min as i64 } else { roll.max as i64 - roll.last as i64 }
+}
+
+fn tell_sum(roll: &Roll, form: u8) -> i64 {
+    (roll.sum as i64).wrapping_sub(expected_sum(roll.min as i64, roll.max as i64, roll.count.cast_signed(), form))
+}
+
+/// What a sum is told as the difference to. Wraps around, and comes back the
+/// same way.
+fn expected_sum(min: i64, max: i64, count: i64, form: u8) -> i64 {
+    if form & SUM_ABOVE != 0 {
+        // All but one were the smallest.
+        min.wrapping_mul(count.wrapping_sub(1)).wrapping_add(max)
+    } else if form & SUM_MIDDLE != 0 {
+        min.wrapping_add(max).wrapping_mul(count).div_euclid(2)
+    } else {
+        min.wrapping_mul(count)
+    }
 }
 
 /// Reads an entry of a table whose rows are at `starts`; returns its exponent.
-pub fn read(mut entry: &[u8], starts: &[i64], rolls: &mut Vec<Roll>) -> Option<i8> {
+/// `common` is that of the table, or an empty one.
+pub fn read(mut entry: &[u8], starts: &[i64], common: &Common, rolls: &mut Vec<Roll>) -> Option<i8> {
     rolls.clear();
     let (&exponent, rest) = entry.split_first()?;
     entry = rest;
@@ -211,29 +360,27 @@ pub fn read(mut entry: &[u8], starts: &[i64], rolls: &mut Vec<Roll>) -> Option<i
     }
     let (&form, rest) = entry.split_first()?;
     entry = rest;
-    if form > DOUBLES | SAME_COUNT | SAME_AGE {
+    if form & (COMMON_COUNTS | COMMON_AGES) != 0 && common.counts.len().min(common.ages.len()) < starts.len() {
         return None;
     }
-    let empty = Roll { start: 0, count: 0, min: 0.0, max: 0.0, sum: 0.0, last: 0.0, last_after: 0 };
-    rolls.resize(count, empty);
-    let mut rest = rolls.iter_mut();
+    rolls.reserve(count);
     presence.each(starts.len(), |row| {
-        if let Some(roll) = rest.next() {
-            roll.start = starts[row];
-        }
+        let of = |column: &[i64]| column.get(row).copied().unwrap_or(0);
+        let (count, last_after) = (of(&common.counts).cast_unsigned(), of(&common.ages));
+        rolls.push(Roll { start: starts[row], count, min: 0.0, max: 0.0, sum: 0.0, last: 0.0, last_after });
     });
     let mut numbers = Vec::new();
     if form & SAME_COUNT != 0 {
         let same = take_varint(&mut entry)?;
         rolls.iter_mut().for_each(|roll| roll.count = same);
-    } else {
+    } else if form & COMMON_COUNTS == 0 {
         column::decode(take_column(&mut entry)?, count, &mut numbers)?;
         rolls.iter_mut().zip(&numbers).for_each(|(roll, count)| roll.count = count.cast_unsigned());
     }
     if form & SAME_AGE != 0 {
         let same = super::unzigzag(take_varint(&mut entry)?);
         rolls.iter_mut().for_each(|roll| roll.last_after = same);
-    } else {
+    } else if form & COMMON_AGES == 0 {
         column::decode(take_column(&mut entry)?, count, &mut numbers)?;
         rolls.iter_mut().zip(&numbers).for_each(|(roll, after)| roll.last_after = *after);
     }
@@ -247,10 +394,11 @@ pub fn read(mut entry: &[u8], starts: &[i64], rolls: &mut Vec<Roll>) -> Option<i
     let columns = mins.iter().zip(&maxs).zip(lasts.iter().zip(&sums));
     for (roll, ((min, max), (last, sum))) in rolls.iter_mut().zip(columns) {
         if form & DOUBLES == 0 {
-            roll.min = *min as f64;
-            roll.max = min.wrapping_add(*max) as f64;
-            roll.last = min.wrapping_add(*last) as f64;
-            roll.sum = sum.wrapping_add(min.wrapping_mul(roll.count.cast_signed())) as f64;
+            let max = min.wrapping_add(*max);
+            let last = if form & LAST_BELOW == 0 { min.wrapping_add(*last) } else { max.wrapping_sub(*last) };
+            let expected = expected_sum(*min, max, roll.count.cast_signed(), form);
+            (roll.min, roll.max, roll.last) = (*min as f64, max as f64, last as f64);
+            roll.sum = sum.wrapping_add(expected) as f64;
         } else {
             let [min, max, last, sum] = [min, max, last, sum].map(|bits| f64::from_bits(bits.cast_unsigned()));
             (roll.min, roll.max, roll.last, roll.sum) = (min, max, last, sum);
@@ -270,9 +418,10 @@ fn take_column<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
 pub fn read_all(header: &Header, bytes: &[u8]) -> Option<Vec<(u64, i8, Vec<Roll>)>> {
     let mut starts = Vec::new();
     header.read_times(bytes, &mut starts)?;
-    let entries = header.entries.iter().filter_map(|place| {
+    let common = Common::of_table(header, bytes);
+    let entries = header.entries.iter().filter(|place| place.series != COMMON).filter_map(|place| {
         let mut rolls = Vec::new();
-        let exponent = read(header.entry(bytes, place.series)?, &starts, &mut rolls)?;
+        let exponent = read(header.entry(bytes, place.series)?, &starts, &common, &mut rolls)?;
         Some((place.series, exponent, rolls))
     });
     Some(entries.collect())
@@ -286,16 +435,55 @@ mod tests {
 
     use super::*;
 
+    /// Among others that have the same counts and ages, and alone.
     fn there_and_back(rolls: &[Roll], exponent: i8) -> usize {
         let mut starts: Vec<i64> = rolls.iter().map(|roll| roll.start).collect();
         // A row that this series has nothing in.
         starts.insert(0, starts.first().map_or(0, |start| start - 300_000));
-        let mut table = Writer::new(&starts, 0, Effort::Small);
-        add(&mut table, &starts, 9, exponent, rolls, Effort::Small);
-        let bytes = table.finish();
-        let header = Header::read(&bytes).unwrap();
-        assert_eq!(read_all(&header, &bytes).unwrap(), [(9, exponent, rolls.to_vec())]);
-        bytes.len()
+        let first = Roll::of(starts[0], starts[0] + 7, 1.0);
+        let others: Vec<Roll> = std::iter::once(first).chain(rolls.iter().copied()).collect();
+        let mut smallest = usize::MAX;
+        for (effort, all) in [
+            (Effort::Small, vec![(9, rolls)]),
+            (Effort::Small, vec![(8, others.as_slice()), (9, rolls)]),
+            (Effort::Fast, vec![(9, rolls)]),
+        ] {
+            let mut table = Writer::new(&starts, 0, Effort::Small);
+            let common = Common::of(&starts, all.iter().map(|(_, rolls)| *rolls));
+            common.add(&mut table, effort);
+            for (series, rolls) in &all {
+                add(&mut table, &starts, &common, (*series, exponent), rolls, effort);
+            }
+            let bytes = table.finish();
+            let header = Header::read(&bytes).unwrap();
+            let expected: Vec<_> = all.iter().map(|(series, rolls)| (*series, exponent, rolls.to_vec())).collect();
+            assert_eq!(read_all(&header, &bytes).unwrap(), expected);
+            assert_eq!(Header::read_counts(&bytes), Some((starts.len(), all.len())));
+            smallest = smallest.min(bytes.len());
+        }
+        smallest
+    }
+
+    /// As they were written before there was anything in common.
+    #[test]
+    fn what_was_written_without_anything_in_common_is_read() {
+        let starts = [0, 300_000, 600_000];
+        let roll =
+            |start, count, min, max, sum, last, last_after| Roll { start, count, min, max, sum, last, last_after };
+        let rolls = [
+            roll(0, 10, 1.0, 9.0, 50.0, 2.0, 270_003),
+            roll(300_000, 10, -3.0, 4.0, 7.0, 4.0, 270_001),
+            roll(600_000, 9, 0.0, 0.0, 0.0, 0.0, 240_005),
+        ];
+        let columns = [vec![10, 10, 9], vec![270_003, 270_001, 240_005], vec![1, -3, 0], vec![8, 7, 0], vec![1, 7, 0]];
+        let mut entry = vec![(-1_i8).cast_unsigned(), 0, 0];
+        for column in &columns {
+            with_length(encode(column, 0, Effort::Small), &mut entry);
+        }
+        entry.extend(encode(&[40, 37, 0], 0, Effort::Small));
+        let mut found = Vec::new();
+        assert_eq!(read(&entry, &starts, &Common::default(), &mut found), Some(-1));
+        assert_eq!(found, rolls);
     }
 
     proptest! {
@@ -333,7 +521,9 @@ mod tests {
 
         #[test]
         fn garbage_is_refused_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = read(&bytes, &[0, 300_000, 600_000], &mut Vec::new());
+            let starts = [0, 300_000, 600_000];
+            let common = Common::read(&bytes, 3).unwrap_or_default();
+            let _ = read(&bytes, &starts, &common, &mut Vec::new());
         }
     }
 

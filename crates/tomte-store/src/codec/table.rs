@@ -294,7 +294,8 @@ impl Header {
         Some(Self { rows, interval_millis, first, last, times, entries, length: at })
     }
 
-    /// How many rows and entries a table has, by its first bytes. Not checked.
+    /// How many rows and series a table has, by its first bytes; an entry of
+    /// the number zero is none. Not checked.
     #[must_use]
     pub fn read_counts(bytes: &[u8]) -> Option<(usize, usize)> {
         let mut header = bytes.get(if *bytes.first()? == CHECKED { 5 } else { 1 }..)?;
@@ -303,7 +304,9 @@ impl Header {
         for _ in 0..4 {
             take_varint(&mut header)?;
         }
-        Some((rows.min(MAX_ROWS), take_length(&mut header)?.min(MAX_ROWS)))
+        let entries = take_length(&mut header)?.min(MAX_ROWS);
+        let first = take_varint(&mut header);
+        Some((rows.min(MAX_ROWS), entries - usize::from(entries > 0 && first == Some(0))))
     }
 
     /// Reads the times.

@@ -341,12 +341,13 @@ fn engine(path: &Path, error: rusqlite::Error) -> OpenError {
 }
 
 /// Gives free pages back to the file system, at most `limit` of them, but for
-/// a reserve that the next writes will need. Returns how many went.
-pub(super) fn give_space_back(connection: &Connection, limit: u64) -> rusqlite::Result<u64> {
+/// a reserve that the next writes will need, if that is to stay. Returns how
+/// many went.
+pub(super) fn give_space_back(connection: &Connection, limit: u64, all: bool) -> rusqlite::Result<u64> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned);
     let pages = number("PRAGMA page_count")?;
     let free = number("PRAGMA freelist_count")?;
-    let reserve = (pages / 10).min(4096);
+    let reserve = if all { 0 } else { (pages / 10).min(4096) };
     let surplus = free.saturating_sub(reserve).min(limit);
     if surplus > 0 {
         // One page goes per step of the statement.

@@ -11,7 +11,7 @@ use super::body::{self, Columns};
 use super::names::Exponents;
 use super::place;
 use crate::codec::Effort;
-use crate::codec::table::{Header, Presence, Writer};
+use crate::codec::table::{Presence, Writer};
 
 /// How many rows make a block.
 const BLOCK: usize = 60;
@@ -59,7 +59,9 @@ pub(super) struct Block {
     pub(super) day: i64,
     pub(super) last_row: i64,
     pub(super) rows: u64,
-    pub(super) header: Header,
+    /// Of the first and the last row.
+    pub(super) first: i64,
+    pub(super) last: i64,
     pub(super) bytes: Vec<u8>,
 }
 
@@ -178,8 +180,7 @@ fn block(collector: i64, day: i64, mut rows: Vec<Row<'_>>, exponents: &Exponents
         values.extend(integers.iter().map(|integer| body::to_number(*integer, exponent)));
         table.add(series, exponent, &Presence::of(present, times.len()), &values);
     }
-    let bytes = table.finish();
-    let header = Header::read(&bytes)?;
     let last_row = rows.iter().map(|(row, _, _)| *row).max()?;
-    Some(Block { day, last_row, rows: rows.len() as u64, header, bytes })
+    let (first, last) = (*times.first()?, *times.last()?);
+    Some(Block { day, last_row, rows: rows.len() as u64, first, last, bytes: table.finish() })
 }

@@ -38,6 +38,11 @@ const HEAD: usize = 32;
 const ROOM: usize = SLOT - HEAD;
 const NONE: u16 = u16::MAX;
 
+/// So many free slots are always kept, and as many as were needed within so
+/// many hours.
+const SPARE: usize = 64;
+const BUSIEST_HOURS: i64 = 6;
+
 /// A report, but for what is in its frame.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Record {
@@ -108,7 +113,7 @@ impl Record {
 }
 
 /// The slot that is written to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Tail {
     slot: i64,
     sequence: u64,
@@ -162,13 +167,18 @@ fn found(slot: i64, bytes: &[u8]) -> Option<(Found, &[u8])> {
 }
 
 /// The writer's view of the ring.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Journal {
     tail: Tail,
     /// Slots that are full, in order, each with the last row that begins in it
     /// or before it.
     full: VecDeque<(i64, i64)>,
     free: Vec<i64>,
+    /// Slots that are no longer needed, and whose contents are to be
+    /// overwritten before they are free.
+    wiping: Vec<i64>,
+    /// How many slots were full at most, by the hour: so many are kept.
+    busiest: VecDeque<(i64, usize)>,
     /// The highest slot there is.
     slots: i64,
     /// Of the last record.
@@ -209,20 +219,25 @@ impl Journal {
         // A slot after the newest, far enough that one that cannot be read is
         // not taken for its successor.
         let sequence = order.last().map_or(1, |found| found.sequence + 1 + 1_000 * damaged.len() as u64);
-        let mut journal =
-            Self { tail: Tail::new(0, sequence), full: VecDeque::new(), free: damaged, slots, last, before: None };
+        let mut journal = Self { tail: Tail::new(0, sequence), free: damaged, slots, last, ..Self::default() };
         for (place, found) in order.iter().enumerate() {
             // All that begins in it is no later than what the next one says.
             let next = order[place + 1..].iter().find(|next| next.first != NONE);
             let last_row = next.map_or(last.0, |next| next.base.0);
             if last_row <= sealed {
-                journal.free.push(found.slot)
+                journal.wiping.push(found.slot)
             } else {
                 journal.full.push_back((found.slot, last_row))
             }
         }
         journal.tail.slot = journal.take_slot();
         Ok(journal)
+    }
+
+    /// What was in slots that are no longer needed may stay there until they
+    /// are used again.
+    pub(super) fn wipe_nothing(&mut self) {
+        self.free.append(&mut self.wiping);
     }
 
     fn take_slot(&mut self) -> i64 {
@@ -309,34 +324,64 @@ impl Journal {
         Ok(())
     }
 
-    /// Records up to a row are no longer needed. Returns the slots that are
-    /// free now.
-    pub(super) fn release(&mut self, row: i64) -> Vec<i64> {
-        let mut released = Vec::new();
+    /// Records up to a row are no longer needed: their slots are free, or are
+    /// to be overwritten first.
+    pub(super) fn release(&mut self, row: i64, now: i64, wipe: bool) {
+        let hour = now.div_euclid(3_600_000);
+        match self.busiest.back_mut() {
+            Some((of, most)) if *of == hour => *most = (*most).max(self.full.len()),
+            _ => self.busiest.push_back((hour, self.full.len())),
+        }
         while let Some((slot, last_row)) = self.full.front().copied() {
             if last_row > row {
                 break;
             }
             self.full.pop_front();
-            self.free.push(slot);
-            released.push(slot);
+            if wipe { self.wiping.push(slot) } else { self.free.push(slot) }
         }
-        released
     }
 
-    /// Slots that may be deleted: free ones beyond as many as are in use, so
-    /// that a burst does not stay for ever. They are no longer used.
-    pub(super) fn surplus(&mut self, limit: usize) -> Vec<i64> {
-        let keep = self.full.len() + 64;
+    /// Some slots that are to be overwritten. Once they are,
+    /// [`Self::wiped`] must follow.
+    pub(super) fn to_wipe(&self, limit: usize) -> Vec<i64> {
+        self.wiping[self.wiping.len().saturating_sub(limit)..].to_vec()
+    }
+
+    /// Slots that were overwritten.
+    pub(super) fn wiped(&mut self, slots: &[i64]) {
+        self.wiping.truncate(self.wiping.len() - slots.len());
+        self.free.extend_from_slice(slots);
+    }
+
+    /// Slots that may be deleted: free ones beyond as many as were needed in
+    /// the last hours, so that a burst does not stay for ever, and what is
+    /// needed again every two hours does. With `all`, every free one. Once
+    /// they are deleted, [`Self::deleted`] must follow.
+    pub(super) fn surplus(&mut self, now: i64, all: bool, limit: usize) -> Vec<i64> {
+        let oldest = now.div_euclid(3_600_000) - BUSIEST_HOURS;
+        // Hours to come are those of a clock that was ahead.
+        self.busiest.retain(|(hour, _)| (oldest..=oldest + BUSIEST_HOURS).contains(hour));
+        let busiest = self.busiest.iter().map(|(_, most)| *most).max().unwrap_or(0);
+        let keep = if all { 0 } else { SPARE + busiest.saturating_sub(self.full.len()) };
         let surplus = self.free.len().saturating_sub(keep).min(limit);
         // The first ones are used again last.
-        self.free.drain(..surplus).collect()
+        self.free[..surplus].to_vec()
+    }
+
+    /// The slots that [`Self::surplus`] named are gone.
+    pub(super) fn deleted(&mut self, slots: &[i64]) {
+        self.free.drain(..slots.len());
     }
 
     /// How many slots are in use.
     pub(super) fn in_use(&self) -> usize {
         self.full.len() + 1
     }
+}
+
+/// What overwrites a slot: one without records.
+pub(super) fn empty() -> Vec<u8> {
+    Tail::new(0, 0).bytes()
 }
 
 /// Calls `each` with every record that can be read, in the order of writing,

@@ -4,6 +4,7 @@ use rusqlite::Transaction;
 
 use super::place::{self, Kept};
 use crate::codec::Effort;
+use crate::codec::rollup::COMMON;
 use crate::codec::table::{self, Header, Presence, Writer};
 use crate::sqlite::Fault;
 
@@ -30,15 +31,20 @@ pub(super) fn set_aside(tx: &Transaction<'_>, kept: Kept, key: i64, what: &str, 
     Ok(())
 }
 
-/// A table without some of its entries; `None` when none are left.
+/// A table without some of its entries; `None` when none are left. What
+/// buckets have in common stays with them.
 pub(super) fn without(header: &Header, bytes: &[u8], goes: impl Fn(u64) -> bool) -> Option<Vec<u8>> {
+    let any = header.entries.iter().any(|place| place.series != COMMON && !goes(place.series));
+    if !any || goes(COMMON) {
+        return None;
+    }
     let mut times = Vec::new();
     header.read_times(bytes, &mut times)?;
     let mut table = Writer::new(&times, header.interval_millis, Effort::Small);
     for place in header.entries.iter().filter(|place| !goes(place.series)) {
         table.add_encoded(place.series, bytes.get(place.bytes.clone())?);
     }
-    (!table.is_empty()).then(|| table.finish())
+    Some(table.finish())
 }
 
 /// Puts tables of one collector together. Returns the table and the series in

@@ -63,7 +63,12 @@ pub(super) const KIND: Kind = Kind {
     file: "history.db",
     // "TomH" in ASCII.
     application_id: 0x546F_6D48,
-    migrations: &[include_str!("schema.sql"), changes::SCHEMA, include_str!("schema-3.sql")],
+    migrations: &[
+        include_str!("schema.sql"),
+        changes::SCHEMA,
+        include_str!("schema-3.sql"),
+        include_str!("schema-4.sql"),
+    ],
     check_whole: false,
 };
 

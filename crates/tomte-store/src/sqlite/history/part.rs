@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::codec::rollup::{self, Roll};
+use crate::codec::rollup::{self, Common, Roll};
 use crate::codec::table::{self, Header};
 use crate::codec::{put_varint, take_bytes, take_length};
 
@@ -109,8 +109,10 @@ pub(super) fn table_of(buckets: &Buckets, effort: crate::codec::Effort) -> Optio
         return None;
     }
     let mut table = table::Writer::new(&starts, 0, crate::codec::Effort::Small);
+    let common = Common::of(&starts, buckets.values().map(|(_, rolls)| rolls.as_slice()));
+    common.add(&mut table, effort);
     for (series, (exponent, rolls)) in buckets {
-        rollup::add(&mut table, &starts, *series, *exponent, rolls, effort);
+        rollup::add(&mut table, &starts, &common, (*series, *exponent), rolls, effort);
     }
     Some(table.finish())
 }

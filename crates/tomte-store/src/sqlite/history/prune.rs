@@ -146,6 +146,7 @@ impl Upkeep<'_> {
                 let bytes = self.store.readers.read(|tx| place::slices(tx, kept, place::keys(period, collector)))?;
                 let Some(header) = Header::read(&bytes) else { continue };
                 let stays = |series: u64| {
+                    // What buckets have in common is no field.
                     fields
                         .get(&series)
                         .is_none_or(|(kind, field)| period >= kept.period(span(rules.of(kind, field).floors(now))))

@@ -20,7 +20,7 @@ use super::head::Block;
 use super::part::{self, FIVE_MINUTES};
 use super::place::{self, DAY, Kept, Piece};
 use crate::StoreError;
-use crate::codec::rollup::{self, Roll};
+use crate::codec::rollup::{self, COMMON, Common, Roll};
 use crate::codec::table::{self, Header, Presence};
 use crate::history::{History, Points, Query, SeriesHistory, Tier};
 use crate::sqlite::Fault;
@@ -193,7 +193,7 @@ impl<'a> Reader<'a> {
         let mut blocks = Vec::new();
         for (collector, wanted) in &plan.sources {
             let Some(source) = head.source(*collector) else { continue };
-            let overlaps = |block: &&Arc<Block>| block.header.last >= plan.from && block.header.first < plan.to;
+            let overlaps = |block: &&Arc<Block>| block.last >= plan.from && block.first < plan.to;
             let found: Vec<_> = source.closed.iter().filter(overlaps).cloned().collect();
             if !found.is_empty() {
                 blocks.push((*collector, found));
@@ -251,7 +251,9 @@ impl<'a> Reader<'a> {
             let wanted = &plan.sources[collector];
             for block in blocks {
                 // From memory in any tier: it is in no other yet.
-                self.take_table(&block.header, &block.bytes, wanted, |_| plan.from..plan.to)?;
+                if let Some(header) = Header::read(&block.bytes) {
+                    self.take_table(&header, &block.bytes, wanted, |_| plan.from..plan.to)?;
+                }
             }
         }
         let there = Kept::ALL.map(|kept| Self::periods(tx, kept));
@@ -427,9 +429,14 @@ impl<'a> Reader<'a> {
         };
         let mut times = std::mem::take(&mut self.times);
         let mut rolls = std::mem::take(&mut self.rolls);
-        if piece.times(&mut times).is_none() {
+        let common = match piece.entry(COMMON)? {
+            None => Some(Common::default()),
+            Some(entry) => entry.and_then(|entry| Common::read(&entry, piece.header.rows)),
+        };
+        if piece.times(&mut times).is_none() || common.is_none() {
             self.damaged("the times of buckets");
         } else {
+            let common = common.unwrap_or_default();
             for wanted in wanted {
                 let range = match kept {
                     Kept::Hour => wanted.hour.clone(),
@@ -442,7 +449,7 @@ impl<'a> Reader<'a> {
                 match piece.entry(wanted.series)? {
                     None => {}
                     Some(None) => self.damaged("the buckets of a series"),
-                    Some(Some(entry)) => match rollup::read(&entry, &times, &mut rolls) {
+                    Some(Some(entry)) => match rollup::read(&entry, &times, &common, &mut rolls) {
                         None => self.damaged("the buckets of a series"),
                         Some(exponent) => {
                             let tier = if kept == Kept::Hour || wanted.five.is_empty() {

@@ -88,7 +88,8 @@ impl<'a> Upkeep<'a> {
         self.fold()?;
         self.prune()?;
         self.trim()?;
-        self.give_back()?;
+        self.sweep(false)?;
+        self.give_back(false)?;
         Ok(self.done)
     }
 
@@ -111,8 +112,9 @@ impl<'a> Upkeep<'a> {
         self.prune()?;
         told(&mut done);
         self.trim()?;
+        self.sweep(true)?;
         told(&mut done);
-        self.give_back()?;
+        self.give_back(true)?;
         told(&mut done);
         Ok(self.done.bytes_freed)
     }
@@ -194,7 +196,7 @@ impl<'a> Upkeep<'a> {
                 self.quarantine(changes, Kept::Recent, day, collector, "the buckets of a day make no sense", there);
             }
             for block in &blocks {
-                let _ = part::gather(&block.header, &block.bytes, &mut buckets);
+                let _ = Header::read(&block.bytes).map(|header| part::gather(&header, &block.bytes, &mut buckets));
             }
             if let Some(table) = part::table_of(&buckets, Effort::Fast) {
                 size += table.len();
@@ -485,12 +487,20 @@ impl<'a> Upkeep<'a> {
                 break;
             }
         }
-        self.store.ask(|reply| Control::Trim { row, reply })
+        let now = self.now;
+        self.store.ask(|reply| Control::Trim { row, now, reply })
     }
 
-    fn give_back(&mut self) -> Result<(), StoreError> {
+    /// Deletes what reports left behind that were forgotten.
+    fn sweep(&mut self, all: bool) -> Result<(), StoreError> {
+        let now = self.now;
+        while self.store.ask(|reply| Control::Sweep { now, all, reply })? {}
+        Ok(())
+    }
+
+    fn give_back(&mut self, all: bool) -> Result<(), StoreError> {
         loop {
-            let freed = self.store.ask(|reply| Control::GiveBack { reply })?;
+            let freed = self.store.ask(|reply| Control::GiveBack { all, reply })?;
             self.done.bytes_freed += freed;
             if freed == 0 {
                 break;

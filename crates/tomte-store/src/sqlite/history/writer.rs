@@ -14,7 +14,7 @@ use tomte_model::{Catalogue, HostId, RangeSet, ResourceKey, Timestamp};
 
 use super::changes::Recorder;
 use super::dictionary::Dictionary;
-use super::journal::{Journal, Record};
+use super::journal::{self, Journal, Record};
 use super::retention::Rules;
 use super::{DATABASE, Shared, place, ranges};
 use crate::changes::HostFacts;
@@ -24,9 +24,9 @@ use crate::{Options, StoreError};
 
 /// How many outboxes, slots and pages one step deals with.
 const SAVE_AT_ONCE: usize = 500;
-const SURPLUS_AT_ONCE: usize = 256;
-const FRAMES_AT_ONCE: usize = 2_000;
-const GIVE_BACK_AT_ONCE: u64 = 256;
+const SLOTS_AT_ONCE: usize = 64;
+const FRAMES_AT_ONCE: usize = 256;
+const GIVE_BACK_AT_ONCE: u64 = 64;
 
 /// What the thread is asked for.
 pub(super) enum Job {
@@ -59,10 +59,20 @@ pub(super) enum Control {
     /// Forgets reports up to a row: they are sealed and covered.
     Trim {
         row: i64,
+        now: i64,
         reply: SyncSender<Result<(), StoreError>>,
     },
-    /// Gives some free pages back. Answers how many bytes went.
+    /// Deletes some of what [`Self::Trim`] left behind; with `all`, also what
+    /// will be needed again. Answers whether there is more.
+    Sweep {
+        now: i64,
+        all: bool,
+        reply: SyncSender<Result<bool, StoreError>>,
+    },
+    /// Gives some free pages back; with `all`, also those that the next writes
+    /// will need. Answers how many bytes went.
     GiveBack {
+        all: bool,
         reply: SyncSender<Result<u64, StoreError>>,
     },
     /// Carries the log over to the database, as far as readers allow.
@@ -156,6 +166,8 @@ pub(super) struct Writer {
     unsaved: HashSet<(HostId, u64)>,
     /// Epochs that are too old to be remembered, still to be deleted.
     old_epochs: Vec<(HostId, u64)>,
+    /// Frames that nothing refers to, still to be deleted.
+    unused_frames: Vec<i64>,
 }
 
 impl Writer {
@@ -164,11 +176,19 @@ impl Writer {
         options: Options,
         shared: Arc<Shared>,
         queue: Receiver<Job>,
-        (journal, unsaved): (Journal, HashSet<(HostId, u64)>),
+        (mut journal, unsaved): (Journal, HashSet<(HostId, u64)>),
     ) -> Self {
+        if !options.secure_delete {
+            journal.wipe_nothing();
+        }
         let dictionary = Dictionary::new(options.series_per_host, Rules::new(&options.retention));
         let recorder = Recorder::default();
-        Self { connection, options, shared, queue, dictionary, recorder, journal, unsaved, old_epochs: Vec::new() }
+        let (old_epochs, unused_frames) = (Vec::new(), Vec::new());
+        #[rustfmt::skip]
+        let writer = Self {
+            connection, options, shared, queue, dictionary, recorder, journal, unsaved, old_epochs, unused_frames,
+        };
+        writer
     }
 
     /// Works until told to stop, or until nobody can ask for anything.
@@ -337,12 +357,16 @@ impl Writer {
                 let saved = self.save_received(SAVE_AT_ONCE);
                 let _ = reply.send(saved.map_err(told));
             }
-            Control::Trim { row, reply } => {
-                let trimmed = self.trim(row);
+            Control::Trim { row, now, reply } => {
+                let trimmed = self.trim(row, now);
                 let _ = reply.send(trimmed.map_err(told));
             }
-            Control::GiveBack { reply } => {
-                let freed = file::give_space_back(&self.connection, GIVE_BACK_AT_ONCE);
+            Control::Sweep { now, all, reply } => {
+                let swept = self.sweep(now, all);
+                let _ = reply.send(swept.map_err(told));
+            }
+            Control::GiveBack { all, reply } => {
+                let freed = file::give_space_back(&self.connection, GIVE_BACK_AT_ONCE, all);
                 let freed = freed.map(|pages| pages * u64::from(file::PAGE_SIZE));
                 let _ = reply.send(freed.map_err(|error| told(error.into())));
             }
@@ -398,45 +422,55 @@ impl Writer {
         Ok(self.unsaved.len())
     }
 
-    fn trim(&mut self, row: i64) -> Result<(), Fault> {
+    fn trim(&mut self, row: i64, now: i64) -> Result<(), Fault> {
         // What the journal says of the received ranges must stand elsewhere.
         while self.save_received(SAVE_AT_ONCE)? > 0 {}
-        let released = self.journal.release(row);
-        let surplus = self.journal.surplus(SURPLUS_AT_ONCE);
         let last_row = self.shared.last_row.load(Ordering::Acquire).cast_signed();
-        let secure = self.options.secure_delete;
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // Numbers must go on from here, also when no report is left to tell.
         tx.execute("UPDATE meta SET value = max(value, ?1) WHERE key = 'last_row'", [last_row])?;
         tx.execute("UPDATE meta SET value = max(value, ?1) WHERE key = 'sealed'", [row])?;
+        tx.commit()?;
+        self.shared.committed();
+        self.journal.release(row, now, self.options.secure_delete);
+        self.shared.sealed.fetch_max(row, Ordering::AcqRel);
+        self.shared.slots.store(self.journal.in_use() as u64, Ordering::Relaxed);
+        // What no report refers to, and the next ones will not.
+        let live = self.dictionary.frames();
+        let mut frames = self.shared.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        frames.retain(|frame, last_row| {
+            let stays = *last_row > row || live.contains(frame);
+            if !stays {
+                self.unused_frames.push(*frame);
+            }
+            stays
+        });
+        Ok(())
+    }
+
+    fn sweep(&mut self, now: i64, all: bool) -> Result<bool, Fault> {
+        let wiped = self.journal.to_wipe(SLOTS_AT_ONCE);
+        let surplus = self.journal.surplus(now, all, SLOTS_AT_ONCE);
+        let frames = self.unused_frames.len().saturating_sub(FRAMES_AT_ONCE);
+        if wiped.is_empty() && surplus.is_empty() && self.unused_frames.is_empty() {
+            return Ok(false);
+        }
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for slot in &wiped {
+            tx.prepare_cached("UPDATE journal SET body = ?2 WHERE slot = ?1")?.execute((slot, journal::empty()))?;
+        }
         for slot in &surplus {
             tx.prepare_cached("DELETE FROM journal WHERE slot = ?1")?.execute([slot])?;
         }
-        if secure {
-            for slot in &released {
-                tx.prepare_cached("UPDATE journal SET body = zeroblob(length(body)) WHERE slot = ?1")?
-                    .execute([slot])?;
-            }
-        }
-        let live = self.dictionary.frames();
-        let unused: Vec<i64> = {
-            let frames = self.shared.frames.lock().unwrap_or_else(PoisonError::into_inner);
-            let unused = frames.iter().filter(|(frame, last_row)| **last_row <= row && !live.contains(frame));
-            unused.map(|(frame, _)| *frame).take(FRAMES_AT_ONCE).collect()
-        };
-        for frame in &unused {
+        for frame in &self.unused_frames[frames..] {
             tx.prepare_cached("DELETE FROM frame WHERE number = ?1")?.execute([frame])?;
         }
         tx.commit()?;
         self.shared.committed();
-        let mut frames = self.shared.frames.lock().unwrap_or_else(PoisonError::into_inner);
-        for frame in unused {
-            frames.remove(&frame);
-        }
-        drop(frames);
-        self.shared.sealed.fetch_max(row, Ordering::AcqRel);
-        self.shared.slots.store(self.journal.in_use() as u64, Ordering::Relaxed);
-        Ok(())
+        self.journal.deleted(&surplus);
+        self.journal.wiped(&wiped);
+        self.unused_frames.truncate(frames);
+        Ok(true)
     }
 }
 

@@ -32,6 +32,9 @@ pub(super) const KIND: Kind = Kind {
 
 const DATABASE: &str = KIND.file;
 
+/// So many free pages are given back while a write waits.
+const PAGES_AT_ONCE: u64 = 64;
+
 /// The records, in `state.db`.
 #[derive(Debug)]
 pub(crate) struct SqliteState {
@@ -221,9 +224,14 @@ impl StateStore for SqliteState {
         // Events go in steps, so that a write never waits long for them.
         while self.write(|tx| events::prune(tx, events_before))? {}
         self.write(|tx| access::prune(tx, now))?;
-        let connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        file::give_space_back(&connection, u64::MAX).map_err(|error| Fault::from(error).of(DATABASE))?;
-        Ok(())
+        // So does what they leave.
+        loop {
+            let connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            let given = file::give_space_back(&connection, PAGES_AT_ONCE, false);
+            if given.map_err(|error| Fault::from(error).of(DATABASE))? == 0 {
+                return Ok(());
+            }
+        }
     }
 
     fn backup(&self, target: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
