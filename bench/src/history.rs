@@ -22,10 +22,14 @@ use crate::workload::{self, Host, READINGS};
 const HOUR: Duration = Duration::from_secs(3_600);
 /// Samples in one request of remote write: ten hosts at one moment.
 const HOSTS_IN_A_REQUEST: u64 = 10;
-/// Reports of one host on their way at once.
-const ON_THE_WAY: u64 = 200;
+/// Reports of all hosts on their way at once, and of each at least: what a
+/// hub commits together is there at once, so that nothing waits for more.
+const ON_THE_WAY: u64 = 2_000;
+const OF_EACH: u64 = 200;
 /// How often each question is asked.
 const TIMES: usize = 40;
+/// Between two questions while something else is done.
+const BETWEEN: Duration = Duration::from_millis(5);
 
 /// One history, and whether the peers keep it too.
 #[derive(Debug, Clone)]
@@ -105,6 +109,19 @@ struct Outcome {
     /// Bytes on disk in all.
     disk: u64,
     timed: Vec<Timed>,
+    /// What is asked of the hub alone.
+    ours: Option<Ours>,
+}
+
+/// Figures that peers have no word for.
+struct Ours {
+    /// Processor time until everything was acknowledged.
+    taken_in: Duration,
+    /// The slowest answer while nothing is done, and while all is sealed.
+    quiet: Duration,
+    meanwhile: Duration,
+    /// Bytes of the buckets of five minutes and of an hour, per host.
+    standing: [f64; 2],
 }
 
 async fn one(programs: &Programs, work: &Path, case: &Case, begin: Moment) -> Result<Vec<Figure>> {
@@ -134,7 +151,7 @@ async fn ours(programs: &Programs, work: &Path, case: &Case, begin: Moment, ques
         agents.spawn(async move {
             let mut host = case.host(number);
             for step in 0..case.steps() {
-                while agent.waiting() >= ON_THE_WAY {
+                while agent.waiting() >= (ON_THE_WAY / case.hosts).max(OF_EACH) {
                     agent.flush().await?;
                     agent.hear().await?;
                 }
@@ -153,7 +170,12 @@ async fn ours(programs: &Programs, work: &Path, case: &Case, begin: Moment, ques
     }
     let took = begun.elapsed();
     eprintln!("  stored and acknowledged in {:.1} s; sealing …", took.as_secs_f64());
-    let info = hub.seal().await?;
+    let taken_in = hub.figures()?.cpu - before.cpu;
+    // Somebody asks all the time, before and meanwhile.
+    let mut asking = Connection::open(hub.address(), Some(hub.viewer_token().await?)).await?;
+    let quiet = watched(&mut asking, &questions[1].ours, tokio::time::sleep(Duration::from_secs(2))).await?.1;
+    let (info, meanwhile) = watched(&mut asking, &questions[1].ours, hub.seal()).await?;
+    let info = info?;
     let each = |name: &str| {
         let parts = || info.parts.iter().filter(|part| part.name == name);
         let (bytes, values) =
@@ -164,6 +186,10 @@ async fn ours(programs: &Programs, work: &Path, case: &Case, begin: Moment, ques
         eprintln!("  {}: {} values, {:.2} bytes each", part.name, part.values, each(&part.name).0);
     }
     let sealed = each("raw").0;
+    let standing = ["5m", "1h"].map(|tier| {
+        let bytes = info.parts.iter().filter(|part| part.name == tier).map(|part| part.bytes).sum::<u64>();
+        bytes as f64 / case.hosts as f64
+    });
     let after = hub.figures()?;
     let mut user = Connection::open(hub.address(), Some(hub.viewer_token().await?)).await?;
     let mut timed = Vec::new();
@@ -171,7 +197,36 @@ async fn ours(programs: &Programs, work: &Path, case: &Case, begin: Moment, ques
         timed.push(user.time(&question.ours, TIMES).await.with_context(|| question.name.to_owned())?);
     }
     let disk = peers::size(&folder.path().join("hub"), &|_| true);
-    Ok(Outcome { name: "Tomte", cpu: after.cpu - before.cpu, figures: after, sealed, disk, timed })
+    let cpu = after.cpu - before.cpu;
+    let ours = Some(Ours { taken_in, quiet, meanwhile, standing });
+    Ok(Outcome { name: "Tomte", cpu, figures: after, sealed, disk, timed, ours })
+}
+
+/// Does something, and asks the same question over and over meanwhile.
+/// Returns what was done, and how long the slowest answer took.
+async fn watched<T>(asking: &mut Connection, question: &str, work: impl Future<Output = T>) -> Result<(T, Duration)> {
+    let mut longest = Duration::ZERO;
+    tokio::pin!(work);
+    loop {
+        let asked = async {
+            let begun = Instant::now();
+            asking.get(question).await?;
+            let took = begun.elapsed();
+            tokio::time::sleep(BETWEEN).await;
+            anyhow::Ok(took)
+        };
+        tokio::pin!(asked);
+        let done = tokio::select! {
+            took = &mut asked => {
+                longest = longest.max(took?);
+                continue;
+            }
+            done = &mut work => done,
+        };
+        // The answer under way counts as well.
+        longest = longest.max(asked.await?);
+        return Ok((done, longest));
+    }
 }
 
 /// Fills a peer by remote write, and asks it.
@@ -209,7 +264,8 @@ async fn peer(kind: peers::Kind, work: &Path, case: &Case, begin: Moment, questi
         timed.push(user.time(&question.theirs, TIMES).await.with_context(|| question.name.to_owned())?);
     }
     let sealed = sealed as f64 / (readings as f64).max(1.0);
-    Ok(Outcome { name: kind.name(), cpu: after.cpu - before.cpu, figures: after, sealed, disk, timed })
+    let cpu = after.cpu - before.cpu;
+    Ok(Outcome { name: kind.name(), cpu, figures: after, sealed, disk, timed, ours: None })
 }
 
 fn host_name(number: u64) -> String {
@@ -245,12 +301,12 @@ fn questions(case: &Case, begin: Moment) -> Vec<Question> {
         Question {
             name: "one series, 24 h, every reading",
             ours: format!(
-                "/api/v1/history?series=bench-1/cpu:cpu/usage_ratio&from={}&to={}",
+                "/api/v1/history?series=bench-0/cpu:cpu/usage_ratio&from={}&to={}",
                 from.millis(),
                 to.millis()
             ),
             theirs: format!(
-                "/api/v1/query?query=cpu_usage_ratio%7Bhost=%22bench-1%22%7D%5B{}s%5D&time={}",
+                "/api/v1/query?query=cpu_usage_ratio%7Bhost=%22bench-0%22%7D%5B{}s%5D&time={}",
                 day.as_secs(),
                 seconds(to)
             ),
@@ -258,9 +314,9 @@ fn questions(case: &Case, begin: Moment) -> Vec<Question> {
         },
         Question {
             name: "one host, 24 series of its interfaces, the last hour, every reading",
-            ours: format!("/api/v1/history?host=bench-1&kind=interface&from={}&to={}", hour.millis(), to.millis()),
+            ours: format!("/api/v1/history?host=bench-0&kind=interface&from={}&to={}", hour.millis(), to.millis()),
             theirs: format!(
-                "/api/v1/query?query=%7Bhost=%22bench-1%22,__name__=~%22interface_.*%22%7D%5B3600s%5D&time={}",
+                "/api/v1/query?query=%7Bhost=%22bench-0%22,__name__=~%22interface_.*%22%7D%5B3600s%5D&time={}",
                 seconds(to)
             ),
             target: None,
@@ -318,6 +374,20 @@ fn table(case: &Case, questions: &[Question], ours: &Outcome, theirs: &[Outcome]
         figure("memory, peak RSS", Measure::Megabytes, None, &|r| r.figures.peak as f64),
         figure("written to disk", Measure::Megabytes, None, &|r| r.figures.written as f64),
     ];
+    if let Some(own) = &ours.ours {
+        let row = |what: &str, measure, value| Figure::new(format!("{name}: {what}"), measure, value);
+        let taken_in = own.taken_in.as_secs_f64() / readings;
+        figures.push(row("CPU per reading, on its way in", Measure::Nanoseconds, taken_in));
+        figures.push(row("slowest answer, nothing else done", Measure::Milliseconds, own.quiet.as_secs_f64()));
+        figures.push(row("slowest answer while all is sealed", Measure::Milliseconds, own.meanwhile.as_secs_f64()));
+        let days = case.span.as_secs() / 86_400;
+        if days >= 90 {
+            let [five, hour] = own.standing;
+            figures.push(row("buckets of 5 min of 90 days, a host", Measure::Megabytes, five).target(12e6));
+            let year = hour * 365.0 / days as f64;
+            figures.push(row("buckets of an hour of a year, a host", Measure::Megabytes, year).target(4e6));
+        }
+    }
     for (index, question) in questions.iter().enumerate() {
         let target = question.target.filter(|_| asked);
         figures.push(figure(&format!("{}, shortest", question.name), Measure::Milliseconds, target, &|r| {

@@ -42,6 +42,9 @@ struct Options {
     /// Only with so many agents, where fleets of several sizes are measured
     #[arg(long, value_name = "AGENTS", value_delimiter = ',')]
     fleets: Vec<u64>,
+    /// Of the histories only these
+    #[arg(long, value_name = "HISTORY", value_delimiter = ',')]
+    cases: Vec<Which>,
     /// Where data is kept meanwhile; on a disk, or what is written is not counted
     #[arg(long, value_name = "FOLDER", default_value = "target/bench")]
     work: PathBuf,
@@ -69,6 +72,25 @@ enum What {
     Ingest,
     /// What years of readings cost, and what it takes to ask for them
     History,
+}
+
+/// A history that is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// 100 hosts, a day at 30 s, beside the peers
+    Day,
+    /// The same with rates as agents work them out, over times that jitter
+    Jittered,
+    /// 100 hosts, a day at 10 s
+    TenSeconds,
+    /// 10 hosts, a day at 30 s
+    TenHosts,
+    /// 1,000 hosts, six hours at 30 s
+    ThousandHosts,
+    /// One host, 30 days at 30 s
+    Month,
+    /// One host, a year at 30 s
+    Year,
 }
 
 fn main() -> Result<()> {
@@ -103,8 +125,9 @@ async fn run(options: Options) -> Result<()> {
         print(&ingest::run(&programs, &work, &size).await.context("measuring ingest")?);
     }
     if wanted(What::History) {
-        for case in histories(options.quick) {
-            if options.fleets.is_empty() || options.fleets.contains(&case.hosts) {
+        for (which, case) in histories(options.quick) {
+            let wanted = options.cases.is_empty() || options.cases.contains(&which);
+            if wanted && (options.fleets.is_empty() || options.fleets.contains(&case.hosts)) {
                 print(&history::run(&programs, &work, &case).await.context("measuring the history")?);
             }
         }
@@ -165,19 +188,21 @@ fn ingest_size(quick: bool) -> ingest::Size {
     }
 }
 
-fn histories(quick: bool) -> Vec<history::Case> {
+fn histories(quick: bool) -> Vec<(Which, history::Case)> {
     let hours = |hours: u64| Duration::from_secs(hours * 3_600);
     let seconds = Duration::from_secs;
     let base = history::Case { hosts: 100, interval: seconds(30), span: hours(24), jittered: false, peers: true };
     if quick {
-        return vec![history::Case { hosts: 10, span: hours(5), ..base }];
+        return vec![(Which::Day, history::Case { hosts: 10, span: hours(5), ..base })];
     }
+    let alone = history::Case { peers: false, ..base.clone() };
     vec![
-        base.clone(),
-        history::Case { jittered: true, peers: false, ..base.clone() },
-        history::Case { interval: seconds(10), peers: false, ..base.clone() },
-        history::Case { hosts: 10, peers: false, ..base.clone() },
-        history::Case { hosts: 1_000, peers: false, ..base.clone() },
-        history::Case { hosts: 1, span: hours(365 * 24), peers: false, ..base },
+        (Which::Day, base),
+        (Which::Jittered, history::Case { jittered: true, ..alone.clone() }),
+        (Which::TenSeconds, history::Case { interval: seconds(10), ..alone.clone() }),
+        (Which::TenHosts, history::Case { hosts: 10, ..alone.clone() }),
+        (Which::ThousandHosts, history::Case { hosts: 1_000, span: hours(6), ..alone.clone() }),
+        (Which::Month, history::Case { hosts: 1, span: hours(30 * 24), ..alone.clone() }),
+        (Which::Year, history::Case { hosts: 1, span: hours(365 * 24), ..alone }),
     ]
 }

@@ -62,26 +62,24 @@ pub(super) struct Record {
 }
 
 impl Record {
-    fn write(&self, (row, at): (i64, i64), bytes: &mut Vec<u8>) {
-        let mut record = Vec::with_capacity(48 + self.body.len());
+    /// Writes the record, without its length.
+    fn write(&self, (row, at): (i64, i64), record: &mut Vec<u8>) {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         record.push(flag(self.quarantined, 1) | flag(self.events.is_some(), 2) | flag(self.unkept.is_some(), 4));
-        put_varint(&mut record, self.row.wrapping_sub(row).cast_unsigned());
-        put_varint(&mut record, zigzag(self.at.wrapping_sub(at)));
+        put_varint(record, self.row.wrapping_sub(row).cast_unsigned());
+        put_varint(record, zigzag(self.at.wrapping_sub(at)));
         for number in [self.collector, self.frame, self.outbox] {
-            put_varint(&mut record, number.cast_unsigned());
+            put_varint(record, number.cast_unsigned());
         }
         for number in [self.epoch, self.sequence, self.boot_millis] {
-            put_varint(&mut record, number);
+            put_varint(record, number);
         }
-        put_varint(&mut record, zigzag(self.received_at.wrapping_sub(self.at)));
+        put_varint(record, zigzag(self.received_at.wrapping_sub(self.at)));
         for bytes in [&self.events, &self.unkept].into_iter().flatten() {
-            put_varint(&mut record, bytes.len() as u64);
+            put_varint(record, bytes.len() as u64);
             record.extend_from_slice(bytes);
         }
         record.extend_from_slice(&self.body);
-        put_varint(bytes, record.len() as u64);
-        bytes.extend(record);
     }
 
     fn read(mut bytes: &[u8], (row, at): (i64, i64)) -> Option<Self> {
@@ -183,6 +181,7 @@ pub(super) struct Journal {
     slots: i64,
     /// Of the last record.
     last: (i64, i64),
+    scratch: Vec<u8>,
     /// What a failed commit goes back to.
     before: Option<Box<Before>>,
 }
@@ -278,8 +277,17 @@ impl Journal {
 
     /// Adds a record; [`Self::write`] must follow.
     pub(super) fn append(&mut self, tx: &Transaction<'_>, record: &Record) -> Result<(), Fault> {
-        let mut bytes = Vec::new();
-        record.write(self.last, &mut bytes);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        record.write(self.last, &mut scratch);
+        let added = self.add(tx, &scratch, record);
+        self.scratch = scratch;
+        added
+    }
+
+    fn add(&mut self, tx: &Transaction<'_>, bytes: &[u8], record: &Record) -> Result<(), Fault> {
+        let mut length = Vec::with_capacity(10);
+        put_varint(&mut length, bytes.len() as u64);
         if self.tail.records.len() == ROOM {
             self.turn(tx)?;
         }
@@ -288,15 +296,16 @@ impl Journal {
             self.tail.base = self.last;
         }
         self.last = (record.row, record.at);
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            if self.tail.records.len() == ROOM {
-                self.turn(tx)?;
+        for mut rest in [length.as_slice(), bytes] {
+            while !rest.is_empty() {
+                if self.tail.records.len() == ROOM {
+                    self.turn(tx)?;
+                }
+                let (now, later) = rest.split_at(rest.len().min(ROOM - self.tail.records.len()));
+                self.tail.records.extend_from_slice(now);
+                self.tail.dirty = true;
+                rest = later;
             }
-            let (now, later) = rest.split_at(rest.len().min(ROOM - self.tail.records.len()));
-            self.tail.records.extend_from_slice(now);
-            self.tail.dirty = true;
-            rest = later;
         }
         Ok(())
     }

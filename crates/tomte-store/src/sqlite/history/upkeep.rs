@@ -69,6 +69,8 @@ impl Changes {
     }
 
     pub(super) fn step(&mut self) -> Step {
+        #[cfg(test)]
+        super::tests::step_taken(self.bytes);
         self.bytes = 0;
         let changes = std::mem::take(&mut self.changes);
         Step { work: Box::new(move |tx, _| changes.into_iter().try_for_each(|change| change(tx))), after: None }

@@ -24,6 +24,8 @@ use crate::{Options, StoreError};
 
 /// How many outboxes, slots and pages one step deals with.
 const SAVE_AT_ONCE: usize = 500;
+/// No commit has more than so many batches.
+const AT_MOST: usize = 4;
 const SLOTS_AT_ONCE: usize = 64;
 const FRAMES_AT_ONCE: usize = 256;
 const GIVE_BACK_AT_ONCE: u64 = 64;
@@ -211,7 +213,7 @@ impl Writer {
     }
 
     /// Waits for more writes until the window ends, the batch is full, or
-    /// something else is asked for.
+    /// something else is asked for. What waits by then comes along.
     fn gather(&mut self, first: Write) -> (Vec<Write>, Option<Control>) {
         let deadline = Instant::now() + self.options.commit_window;
         let mut batch = vec![first];
@@ -222,6 +224,14 @@ impl Writer {
                 Ok(Job::Write(write)) => batch.push(*write),
                 Ok(Job::Control(control)) => return (batch, Some(control)),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        // What waits already comes along: one commit costs less than two.
+        while batch.len() < self.options.commit_batch.saturating_mul(AT_MOST) {
+            match self.queue.try_recv() {
+                Ok(Job::Write(write)) => batch.push(*write),
+                Ok(Job::Control(control)) => return (batch, Some(control)),
+                Err(_) => break,
             }
         }
         (batch, None)

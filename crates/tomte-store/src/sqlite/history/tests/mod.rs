@@ -6,8 +6,20 @@
 mod common;
 mod crash;
 mod damage;
+mod steps;
 
+use std::cell::RefCell;
 use std::sync::Mutex;
+
+thread_local! {
+    /// About how many bytes each step of upkeep on this thread wrote.
+    static STEPS: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Told by upkeep.
+pub(super) fn step_taken(bytes: usize) {
+    STEPS.with_borrow_mut(|steps| steps.push(bytes));
+}
 
 /// Told after every commit, before anybody learns of it.
 #[derive(Default)]
