@@ -68,8 +68,9 @@ impl Peers {
         if !interfaces.iter().any(|name| text.lines().any(|line| line.split('\t').next() == Some(name.as_str()))) {
             return Err(Outcome::Denied {
                 error: "the helper does not see this host's WireGuard interfaces".to_owned(),
-                cure: "systemctl edit tomte-agent-helper.service: below [Service] write PrivateNetwork=no and \
-                       CapabilityBoundingSet=CAP_NET_ADMIN; or switch off collectors.peer."
+                cure: "Let the helper run in this host's network and with CAP_NET_ADMIN, as the unit \
+                       tomte-agent-helper.service that comes with the agent has it: systemctl cat it for an older \
+                       copy, or for PrivateNetwork=yes."
                     .to_owned(),
             });
         }
