@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what tests and checks need and this machine lacks.
 #
-#   scripts/test-setup.sh [lint] [test] [web] [musl] [bench]      (test when nothing is said)
+#   scripts/test-setup.sh [lint] [test] [web] [musl] [bench] [vm]      (test when nothing is said)
 #
 # Whole programs come by apt where this may be done (root, or sudo without a
 # password); otherwise it says what to install and fails. Where only one program
@@ -179,6 +179,13 @@ for group in "${@:-test}"; do
       program_of prometheus prometheus
       program_of victoria-metrics victoria-metrics
       ;;
-    *) fail "what is $group? There are lint, test, web, musl and bench" ;;
+    vm)
+      wanted qemu-system-x86_64 qemu-system-x86
+      wanted debootstrap debootstrap
+      wanted mkfs.ext4 e2fsprogs
+      wanted jq jq
+      install_packages
+      ;;
+    *) fail "what is $group? There are lint, test, web, musl, bench and vm" ;;
   esac
 done
