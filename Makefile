@@ -7,10 +7,10 @@ export TOOLS
 export PATH := $(TOOLS)/bin:$(PATH)
 
 MUSL := x86_64-unknown-linux-musl
-SCRIPTS := .ci/run $(wildcard scripts/*.sh)
+SCRIPTS := .ci/run $(wildcard scripts/*.sh scripts/vm/*.sh)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint deny advisories shellcheck docs web bench fuzz musl dist clean
+.PHONY: help run demo test lint deny advisories shellcheck docs web bench costs fuzz test-vm musl dist clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,6 +29,10 @@ test: ## Install what the tests need, run all of them
 	scripts/web.sh test
 	cargo test --workspace --locked
 	scripts/web.sh browser
+
+test-vm: ## The agent in an emulated machine with real SMART disks and ZFS pools (minutes; root)
+	$(MAKE) --no-print-directory musl
+	@scripts/test-vm.sh
 
 lint: ## Formatting, clippy, dependencies, scripts, the repository itself
 	scripts/test-setup.sh lint
@@ -57,6 +61,9 @@ bench: ## Measure, beside the peers' figures; BENCH="--quick" or BENCH="ingest" 
 	scripts/test-setup.sh bench
 	$(MAKE) --no-print-directory dist musl
 	cargo run --release --locked --package tomte-bench -- $(BENCH)
+
+costs: ## Measure every collector, here and on a generated host, and write docs/collector-costs.md
+	cargo run --release --locked --package tomte-bench -- collectors --page docs/collector-costs.md
 
 fuzz: ## Fuzz every decoder of outside input, FUZZ_SECONDS each (cargo-fuzz, nightly)
 	@scripts/fuzz.sh $(or $(FUZZ_SECONDS),60)

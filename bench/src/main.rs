@@ -4,10 +4,12 @@
 //! It changes nothing but a folder of its own, talks to loopback only, and ends
 //! everything it starts. Nothing here is a test: figures depend on the machine.
 //! `docs/benchmarks.md` tells what each figure means and what was found. Start
-//! at [`run`]; a module per figure: [`agent`], [`latency`], [`ingest`], [`history`].
+//! at [`run`]; a module per figure: [`agent`], [`collectors`], [`latency`], [`ingest`], [`history`].
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
 
 mod agent;
+mod big_host;
+mod collectors;
 mod exporter;
 mod fleet;
 mod history;
@@ -45,6 +47,12 @@ struct Options {
     /// Of the histories only these
     #[arg(long, value_name = "HISTORY", value_delimiter = ',')]
     cases: Vec<Which>,
+    /// Where the costs of collectors are written as a page
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
+    /// Only answer for the generated host in that folder
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    serve_big_host: Option<PathBuf>,
     /// Where data is kept meanwhile; on a disk, or what is written is not counted
     #[arg(long, value_name = "FOLDER", default_value = "target/bench")]
     work: PathBuf,
@@ -66,6 +74,8 @@ struct Options {
 enum What {
     /// Memory, processor time and bytes of the agent
     Agent,
+    /// What each collector costs by itself, here and on a generated host
+    Collectors,
     /// From collecting to seeing
     Latency,
     /// What reports cost the hub
@@ -95,6 +105,9 @@ enum Which {
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    if let Some(folder) = &options.serve_big_host {
+        return big_host::serve(folder);
+    }
     // One thread, so that the other processors are left to what is measured.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
     runtime.block_on(run(options))
@@ -102,13 +115,21 @@ fn main() -> Result<()> {
 
 async fn run(options: Options) -> Result<()> {
     let wanted = |what| options.what.is_empty() || options.what.contains(&what);
-    let programs = programs(&options)?;
     println!("{}", machine::describe());
     println!("load before: {}{}", machine::load(), if options.quick { "; QUICK, the figures mean little" } else { "" });
     // Pages of a program that was just built count as its own dirty memory
     // until they are on disk.
     rustix::fs::sync();
     let work = std::path::absolute(&options.work).context("the folder for data")?;
+    if wanted(What::Collectors) {
+        let size = collectors_size(options.quick);
+        collectors::run(&work, size, options.page.as_deref()).await.context("measuring the collectors")?;
+    }
+    // The collectors are measured within this program; all else needs the others.
+    if options.what == [What::Collectors] {
+        return Ok(());
+    }
+    let programs = programs(&options)?;
     if wanted(What::Agent) {
         let size = agent_size(options.quick);
         print(&agent::run(&programs, &work, &size).await.context("measuring the agent")?);
@@ -165,6 +186,15 @@ fn agent_size(quick: bool) -> agent::Size {
     } else {
         let pace = Duration::from_millis(50);
         agent::Size { rounds: 8_640, pace, own_pace_for: seconds(180), rounds_of_each: 300 }
+    }
+}
+
+fn collectors_size(quick: bool) -> collectors::Size {
+    let milliseconds = Duration::from_millis;
+    if quick {
+        collectors::Size { runs: 10, enough: milliseconds(50) }
+    } else {
+        collectors::Size { runs: 400, enough: milliseconds(1_500) }
     }
 }
 

@@ -119,6 +119,12 @@ impl Figures {
     }
 }
 
+/// Processor time of the programs that this one has started and that have
+/// ended: `cutime` and `cstime` of proc_pid_stat(5), the 16th and 17th.
+pub(crate) fn children_cpu() -> Duration {
+    fs::read_to_string("/proc/self/stat").ok().and_then(|stat| ticks_at(&stat, 13).ok()).unwrap_or_default()
+}
+
 /// The first number of the line that begins with a word.
 fn number_after(text: &str, word: &str) -> Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(word));
@@ -130,11 +136,16 @@ fn number_after(text: &str, word: &str) -> Result<u64> {
 /// scales them to the time that the scheduler has measured, so their sum is
 /// exact to a tick, and holds the threads that have ended.
 fn cpu_time(stat: &str) -> Result<Duration> {
+    ticks_at(stat, 11)
+}
+
+/// Two times of `stat`, added up, after so many fields behind the name.
+fn ticks_at(stat: &str, skip: usize) -> Result<Duration> {
     // The second is the command's name in brackets, which may hold anything.
     let (_, rest) = stat.rsplit_once(')').context("no command in stat")?;
     let ticks: u64 = rest
         .split_ascii_whitespace()
-        .skip(11)
+        .skip(skip)
         .take(2)
         .map(|field| field.parse::<u64>().context("a time in stat"))
         .sum::<Result<u64>>()?;
