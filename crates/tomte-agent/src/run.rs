@@ -35,7 +35,7 @@ use crate::socket::{LocalHost, LocalSocket};
 use crate::state::{Enrolment, Identity, StateDir, StateLock, random_u128};
 use crate::station::{Command, Station, drive_spool};
 use crate::tls::Pin;
-use crate::workers::{Change, Collecting};
+use crate::workers::{Change, Collecting, Workers};
 
 /// The file of what was judged.
 const JUDGED: &str = "judged.json";
@@ -224,14 +224,14 @@ impl Agent {
         let phase = u64::from_le_bytes(std::array::from_fn(|byte| identity.host.to_bytes()[8 + byte])) % PHASES;
         let collecting = Collecting {
             station: station.clone(),
-            scheduler: Scheduler::new(root, &config, phase, now),
+            workers: Workers::new(Scheduler::new(root, &config, phase, now), clock.clone()),
             own_interval: config.own_interval(),
             roles: config.roles.clone(),
             phase,
             synchronised: clock_synchronised,
         };
         let cancel = CancellationToken::new();
-        let task = tokio::spawn(collecting.run(change_receiver, clock.clone(), cancel.clone()));
+        let task = tokio::spawn(collecting.run(change_receiver, cancel.clone()));
         let spool = spool.map(|spool| {
             let cancel = CancellationToken::new();
             (tokio::spawn(drive_spool(station.clone(), spool, cancel.clone())), cancel)

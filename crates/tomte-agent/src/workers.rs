@@ -1,16 +1,18 @@
 //! The threads that collectors run on, and the loop around the schedule.
 //!
-//! A worker takes a job, runs it, and hands back the collector with what it
-//! saw. A panic is caught and handed back too. Threads that hang are left to
-//! hang; the process ends without waiting for them.
+//! A worker takes a job, runs it, tells the schedule and goes on with the next
+//! at once, if there is one; whoever submits what was found is woken when no
+//! more comes. To be handed each collector anew would take more processor time
+//! than most of them do. A panic is caught and told too. Threads that hang are
+//! left to hang; the process ends without waiting for them.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tomte_model::{Clock, Moment};
 use tracing::warn;
@@ -18,7 +20,7 @@ use tracing::warn;
 use crate::config::Config;
 use crate::own::{self, Runs, Usage};
 use crate::pipeline::Seen;
-use crate::scheduler::{Action, Finding, Job, MOST_WORKERS, Returned, Scheduler, next_tick};
+use crate::scheduler::{Action, Finding, Job, Returned, Scheduler, next_tick};
 use crate::station::Station;
 
 /// Collectors parse into buffers on the heap; this is ample for their calls.
@@ -29,11 +31,20 @@ enum Message {
     Quit,
 }
 
-/// The worker threads.
+/// The schedule, and the threads that do what it says.
+#[derive(Clone)]
 pub struct Workers {
-    jobs: SyncSender<Message>,
-    waiting: Arc<Mutex<Receiver<Message>>>,
-    results: mpsc::Sender<Returned>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    scheduler: Mutex<Scheduler>,
+    /// No more than there are collectors.
+    jobs: Mutex<VecDeque<Message>>,
+    given: Condvar,
+    /// What is to be submitted; as much as was found since somebody last looked.
+    found: Mutex<Vec<Finding>>,
+    news: Notify,
     clock: Arc<dyn Clock>,
 }
 
@@ -43,44 +54,103 @@ impl std::fmt::Debug for Workers {
     }
 }
 
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Workers {
-    /// No thread yet, and where what they bring back will arrive.
+    /// No thread yet.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>) -> (Self, mpsc::Receiver<Returned>) {
-        let (jobs, waiting) = sync_channel(2 * MOST_WORKERS);
-        let (results, returned) = mpsc::channel(MOST_WORKERS);
-        (Self { jobs, waiting: Arc::new(Mutex::new(waiting)), results, clock }, returned)
+    pub fn new(scheduler: Scheduler, clock: Arc<dyn Clock>) -> Self {
+        let shared = Shared {
+            scheduler: Mutex::new(scheduler),
+            jobs: Mutex::default(),
+            given: Condvar::new(),
+            found: Mutex::default(),
+            news: Notify::new(),
+            clock,
+        };
+        Self { shared: Arc::new(shared) }
     }
 
-    /// Starts one more thread.
-    ///
-    /// # Errors
-    /// When the system refuses one.
-    pub fn hire(&self) -> std::io::Result<()> {
-        let (waiting, results, clock) = (self.waiting.clone(), self.results.clone(), self.clock.clone());
-        let work = move || {
-            loop {
-                // The lock is released before the job begins.
-                let message = { waiting.lock().unwrap_or_else(PoisonError::into_inner).recv() };
-                let Ok(Message::Run(job)) = message else { return };
-                if results.blocking_send(run(job, clock.as_ref())).is_err() {
-                    return;
+    /// The schedule, to be asked or changed; not for long, since workers wait for it.
+    pub fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
+        locked(&self.shared.scheduler)
+    }
+
+    /// Does what is to be done now.
+    pub fn tick(&self) {
+        let actions = self.scheduler().tick(self.shared.clock.now());
+        for action in actions {
+            self.perform(action);
+        }
+    }
+
+    /// Waits until workers have found something and have no more at hand.
+    pub async fn news(&self) {
+        self.shared.news.notified().await;
+    }
+
+    /// What was found since this was last asked.
+    #[must_use]
+    pub fn found(&self) -> Vec<Finding> {
+        std::mem::take(&mut *locked(&self.shared.found))
+    }
+
+    fn perform(&self, action: Action) {
+        match action {
+            Action::Start(job) => self.give(Message::Run(job)),
+            Action::Dismiss => self.give(Message::Quit),
+            Action::Report(finding) => locked(&self.shared.found).push(finding),
+            Action::Hire => {
+                if let Err(error) = self.hire() {
+                    warn!(%error, "cannot start a thread for collectors");
                 }
+            }
+        }
+    }
+
+    /// To whichever thread is free; the schedule gives no more than there are.
+    fn give(&self, message: Message) {
+        locked(&self.shared.jobs).push_back(message);
+        self.shared.given.notify_one();
+    }
+
+    fn hire(&self) -> std::io::Result<()> {
+        let workers = self.clone();
+        let work = move || {
+            while let Message::Run(job) = workers.next() {
+                workers.work(job);
             }
         };
         thread::Builder::new().name("collect".into()).stack_size(STACK).spawn(work).map(drop)
     }
 
-    /// Hands a job to whichever thread is free. The schedule starts no more
-    /// jobs than there are free threads, so this does not wait.
-    pub fn start(&self, job: Job) {
-        // An error means that all threads are gone, which none does by itself.
-        let _ = self.jobs.try_send(Message::Run(job));
+    /// Waits for something to do.
+    fn next(&self) -> Message {
+        let mut jobs = locked(&self.shared.jobs);
+        loop {
+            match jobs.pop_front() {
+                Some(message) => return message,
+                None => jobs = self.shared.given.wait(jobs).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
     }
 
-    /// Lets one idle thread go.
-    pub fn dismiss(&self) {
-        let _ = self.jobs.try_send(Message::Quit);
+    /// Runs a job, and those that the schedule has next for this thread.
+    fn work(&self, job: Job) {
+        let mut job = Some(job);
+        while let Some(this) = job.take() {
+            let back = run(this, self.shared.clock.as_ref());
+            let actions = self.scheduler().returned(back, self.shared.clock.now());
+            for action in actions {
+                match action {
+                    Action::Start(next) if job.is_none() => job = Some(next),
+                    other => self.perform(other),
+                }
+            }
+        }
+        self.shared.news.notify_one();
     }
 }
 
@@ -124,8 +194,8 @@ pub enum Change {
 pub struct Collecting {
     /// Where what they see goes.
     pub station: Arc<Station>,
-    /// When they run.
-    pub scheduler: Scheduler,
+    /// When they run, and on what.
+    pub workers: Workers,
     /// How often the agent reports on itself; `None`: never.
     pub own_interval: Option<Duration>,
     /// What the host is for, as its file says.
@@ -141,14 +211,13 @@ const OWN_DELAY: u64 = 2_000;
 
 impl Collecting {
     /// Runs the collectors until cancelled.
-    pub async fn run(mut self, mut changes: mpsc::Receiver<Change>, clock: Arc<dyn Clock>, cancel: CancellationToken) {
-        let (workers, mut returned) = Workers::new(clock);
+    pub async fn run(mut self, mut changes: mpsc::Receiver<Change>, cancel: CancellationToken) {
         let mut own = Own { runs: Runs::default(), usage: None, due: self.now().boot_millis + OWN_DELAY };
         loop {
-            let actions = self.scheduler.tick(self.now());
-            self.perform(actions, &workers, &mut own.runs);
+            self.workers.tick();
+            self.submit(&mut own.runs);
             let now = self.now();
-            let mut wake_at = self.scheduler.wake_at();
+            let mut wake_at = self.workers.scheduler().wake_at();
             if let Some(interval) = self.own_interval {
                 if own.due <= now.boot_millis {
                     own.due = next_tick(now.boot_millis, interval, self.phase);
@@ -160,10 +229,7 @@ impl Collecting {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
-                Some(back) = returned.recv() => {
-                    let actions = self.scheduler.returned(back, self.now());
-                    self.perform(actions, &workers, &mut own.runs);
-                }
+                () = self.workers.news() => {}
                 Some(change) = changes.recv() => self.change(change, &mut own.runs),
             }
         }
@@ -173,25 +239,19 @@ impl Collecting {
         self.station.clock().now()
     }
 
-    fn perform(&self, actions: Vec<Action>, workers: &Workers, runs: &mut Runs) {
-        for action in actions {
-            match action {
-                Action::Start(job) => workers.start(job),
-                Action::Hire => {
-                    if let Err(error) = workers.hire() {
-                        warn!(%error, "cannot start a thread for collectors");
-                    }
-                }
-                Action::Dismiss => workers.dismiss(),
-                Action::Report(Finding { def, interval, moment, duration, scopes }) => {
-                    if !interval.is_zero() {
-                        runs.note(def.name, duration, &scopes, moment.wall);
-                    }
-                    let clock_synchronised = (self.synchronised)();
-                    let collector = def.name.into();
-                    self.station.submit(Seen { collector, interval, moment, clock_synchronised, scopes });
-                }
+    /// Submits what was found.
+    fn submit(&self, runs: &mut Runs) {
+        let found = self.workers.found();
+        if found.is_empty() {
+            return;
+        }
+        let clock_synchronised = (self.synchronised)();
+        for Finding { def, interval, moment, duration, scopes } in found {
+            if !interval.is_zero() {
+                runs.note(def.name, duration, &scopes, moment.wall);
             }
+            let collector = def.name.into();
+            self.station.submit(Seen { collector, interval, moment, clock_synchronised, scopes });
         }
     }
 
@@ -207,13 +267,15 @@ impl Collecting {
     fn change(&mut self, change: Change, runs: &mut Runs) {
         let now = self.now();
         match change {
-            Change::Live { interval_millis, lease_millis } => self.scheduler.live(interval_millis, lease_millis, now),
-            Change::Refresh(names) => self.scheduler.refresh(&names, now),
+            Change::Live { interval_millis, lease_millis } => {
+                self.workers.scheduler().live(interval_millis, lease_millis, now);
+            }
+            Change::Refresh(names) => self.workers.scheduler().refresh(&names, now),
             Change::Config(config) => {
                 self.own_interval = config.own_interval();
                 self.roles.clone_from(&config.roles);
                 runs.keep(|name| config.collectors().any(|(def, _)| def.name == name));
-                self.scheduler.reconfigure(&config, now);
+                self.workers.scheduler().reconfigure(&config, now);
             }
         }
     }

@@ -6,7 +6,6 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::mpsc;
 use tomte_model::{Clock, Timestamp};
 
 use super::*;
@@ -244,33 +243,18 @@ fn fifo(path: &Path) {
     rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
 }
 
-/// Takes actions to real threads until that many reports have come back.
-fn work(
-    scheduler: &mut Scheduler,
-    workers: &Workers,
-    returned: &mut mpsc::Receiver<Returned>,
-    clock: &Stopped,
-    reports: usize,
-) -> Vec<Finding> {
+/// Lets real threads work until that many reports have come back.
+fn work(workers: &Workers, clock: &Stopped, reports: usize) -> Vec<Finding> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut findings = Vec::new();
-    let mut actions = scheduler.tick(clock.now());
     loop {
-        for action in actions.drain(..) {
-            match action {
-                Action::Start(job) => workers.start(job),
-                Action::Hire => workers.hire().unwrap(),
-                Action::Dismiss => workers.dismiss(),
-                Action::Report(finding) => findings.push(finding),
-            }
-        }
+        workers.tick();
+        findings.extend(workers.found());
         if findings.len() >= reports {
             return findings;
         }
-        // Nothing to wait for unless a thread has been given work.
-        let back = returned.blocking_recv().unwrap();
-        actions = scheduler.returned(back, clock.now());
+        runtime.block_on(workers.news());
         *clock.0.lock().unwrap() += PATIENCE;
-        actions.extend(scheduler.tick(clock.now()));
     }
 }
 
@@ -312,20 +296,14 @@ fn a_hung_and_a_panicking_collector_harm_nobody_else() {
     let path = folder.path().join("fifo");
     fifo(&path);
     let clock = Stopped::default();
-    let (workers, mut returned) = Workers::new(Arc::new(clock.clone()));
-    let mut scheduler = Scheduler::of(BAD, Root::new(folder.path()), &config(""), 0, at(0));
+    let scheduler = Scheduler::of(BAD, Root::new(folder.path()), &config(""), 0, at(0));
+    let workers = Workers::new(scheduler, Arc::new(clock.clone()));
 
     // The FIFO takes the only thread; the others get one after a moment.
-    assert!(scheduler.tick(at(0)).into_iter().all(|action| {
-        match action {
-            Action::Hire => workers.hire().unwrap(),
-            Action::Start(job) => workers.start(job),
-            _ => return false,
-        }
-        true
-    }));
+    workers.tick();
+    assert!(workers.found().is_empty());
     *clock.0.lock().unwrap() = PATIENCE;
-    let findings = work(&mut scheduler, &workers, &mut returned, &clock, 2);
+    let findings = work(&workers, &clock, 2);
     let by = |name: &str| findings.iter().find(|finding| finding.def.name == name).unwrap();
     assert!(by("load").scopes[0].outcome.is_complete());
     assert_eq!(by("panics").scopes.len(), 2);
@@ -333,14 +311,14 @@ fn a_hung_and_a_panicking_collector_harm_nobody_else() {
 
     // Past the deadline only the FIFO's scope fails; the rest goes on.
     *clock.0.lock().unwrap() = 10_000;
-    let findings = work(&mut scheduler, &workers, &mut returned, &clock, 3);
+    let findings = work(&workers, &clock, 3);
     let hung = findings.iter().find(|finding| finding.def.name == "fifo").unwrap();
     assert_eq!(hung.scopes[0].outcome.error(), Some("fifo has not returned for 10 s"));
     assert!(findings.iter().any(|f| f.def.name == "load" && f.scopes[0].outcome.is_complete()));
 
     // Somebody writes at last, and it works again.
     let writer = std::thread::spawn(move || std::fs::write(path, "x").unwrap());
-    let findings = work(&mut scheduler, &workers, &mut returned, &clock, 1);
+    let findings = work(&workers, &clock, 1);
     writer.join().unwrap();
     assert!(findings.iter().any(|f| f.def.name == "fifo" && f.scopes[0].outcome.is_complete()));
 }
