@@ -132,7 +132,9 @@ fn state(config: &Config) -> Finding {
                 .cure(format!("let the agent's user write {path}, and see that its disk has room")),
         },
         Ok(None) => Finding::new("state", "note", format!("{path} holds no identity yet")),
-        Err(error) => Finding::new("state", "failed", with_causes(&error)),
+        Err(error) => Finding::new("state", "failed", with_causes(&error)).cure(format!(
+            "run this as the agent's user or as root; if it was, let the agent's user own it: chown -R tomte {path}"
+        )),
     }
 }
 

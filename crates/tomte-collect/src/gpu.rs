@@ -1,10 +1,15 @@
-//! Graphics processors: NVIDIA's by nvidia-smi(1), AMD's and Intel's from /sys.
+//! Graphics processors: NVIDIA's by the library of their driver, or by nvidia-smi(1)
+//! where that cannot be loaded; AMD's and Intel's from /sys.
 //!
 //! One that the kernel has put to sleep is not woken: then only what it is is told,
 //! not how it does.
 
 mod drm;
 mod nvidia;
+#[cfg_attr(not(target_env = "gnu"), path = "gpu/no_nvml.rs")]
+mod nvml;
+
+use std::ffi::OsString;
 
 use tomte_model::{Facet, Moment, Outcome, Scope};
 
@@ -15,6 +20,7 @@ use crate::reader::read_trimmed;
 use crate::root::Root;
 use crate::settings::Settings;
 use crate::tool::ToolCall;
+use nvml::NotTold;
 
 /// What can fail by itself.
 pub(crate) const SCOPES: &[&str] = &["gpu:nvidia", "gpu:sysfs"];
@@ -27,11 +33,15 @@ const MOST_GPUS: usize = 64;
 
 /// The collector `gpu`.
 pub(crate) fn make(root: &Root, _: &Settings) -> Box<dyn Collector> {
-    Box::new(Gpus { root: root.clone(), nvidia: Vec::new(), energy: Vec::new() })
+    // A copied tree has no driver to ask.
+    let libraries = if root.is_system() { nvml::places() } else { Vec::new() };
+    Box::new(Gpus { root: root.clone(), libraries, nvidia: Vec::new(), energy: Vec::new() })
 }
 
 struct Gpus {
     root: Root,
+    /// Where NVIDIA's library may be.
+    libraries: Vec<OsString>,
     /// What was last told of NVIDIA's, to be told while they sleep.
     nvidia: Vec<Facet>,
     /// What cards without a power reading have used, by their place.
@@ -53,22 +63,59 @@ impl Collector for Gpus {
 
 impl Gpus {
     fn nvidia(&mut self) -> Result<Vec<Facet>, Outcome> {
-        let awake: Vec<bool> = nvidia_devices(&self.root);
-        let absent = |error: &str| Outcome::Unavailable { error: error.to_owned() };
-        if awake.is_empty() {
-            return Err(absent("this host has no GPU of NVIDIA"));
+        let cards = nvidia_cards(&self.root);
+        if cards.is_empty() {
+            return Err(Outcome::Unavailable { error: "this host has no GPU of NVIDIA".to_owned() });
         }
-        if !self.root.tools().has("nvidia-smi") {
-            return Err(absent("nvidia-smi is not installed (it comes with NVIDIA's driver)"));
+        let awake: Vec<&str> = cards.iter().filter(|(_, awake)| *awake).map(|(place, _)| place.as_str()).collect();
+        let asleep = |name: &str| cards.iter().any(|(place, awake)| place == name && !awake);
+        let mut facets = Vec::new();
+        if !awake.is_empty() {
+            let told = self.by_library(&awake, awake.len() == cards.len())?;
+            facets.extend(told.iter().filter(|gpu| !asleep(gpu.name())).map(nvidia::Gpu::facet));
         }
-        if !awake.contains(&true) {
-            for facet in &mut self.nvidia {
-                facet.readings.clear();
-                facet.tables.clear();
-            }
-            return Ok(self.nvidia.clone());
+        for known in self.nvidia.iter().filter(|known| asleep(&known.resource.name)) {
+            let mut known = known.clone();
+            known.readings.clear();
+            known.tables.clear();
+            facets.push(known);
         }
-        let call = ToolCall::new("nvidia-smi").args(["-q", "-x"]).most(MOST);
+        self.nvidia.clone_from(&facets);
+        Ok(facets)
+    }
+
+    /// By the library; where that cannot be had or does not answer, by
+    /// nvidia-smi, which may know another way to it.
+    fn by_library(&self, awake: &[&str], all: bool) -> Result<Vec<nvidia::Gpu>, Outcome> {
+        let not_told = match nvml::read(&self.libraries, awake) {
+            Ok(gpus) => return Ok(gpus),
+            Err(not_told) => not_told,
+        };
+        if self.root.tools().has("nvidia-smi") {
+            return self.by_tool(awake, all);
+        }
+        Err(match not_told {
+            NotTold::Absent(_) => Outcome::Unavailable {
+                error: "neither NVIDIA's library nor nvidia-smi can be used (they come with NVIDIA's driver)"
+                    .to_owned(),
+            },
+            NotTold::Denied(error) => Outcome::Denied {
+                error,
+                cure:
+                    "Let the agent's user open /dev/nvidiactl and /dev/nvidia0 and so on: the driver's default, unless \
+                       NVreg_DeviceFileMode says otherwise."
+                        .to_owned(),
+            },
+            NotTold::Failed(error) => Outcome::Failed { error },
+        })
+    }
+
+    fn by_tool(&self, awake: &[&str], all: bool) -> Result<Vec<nvidia::Gpu>, Outcome> {
+        let mut call = ToolCall::new("nvidia-smi").args(["-q", "-x"]).most(MOST);
+        if !all {
+            // To ask one that sleeps would wake it.
+            call = call.arg("-i").arg(awake.join(","));
+        }
         let ran = self.root.tools().run(&call).map_err(|error| error.outcome())?;
         if !ran.success() {
             let said = ran.text().lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
@@ -76,22 +123,29 @@ impl Gpus {
                 error: said.filter(|_| ran.stderr.is_empty()).unwrap_or_else(|| ran.complaint()),
             });
         }
-        let gpus = nvidia::parse(&ran.text()).map_err(|error| Outcome::Failed { error })?;
-        self.nvidia = gpus.iter().map(nvidia::Gpu::facet).collect();
-        Ok(self.nvidia.clone())
+        nvidia::parse(&ran.text()).map_err(|error| Outcome::Failed { error })
     }
 }
 
-/// Of each of NVIDIA's display controllers on the PCI bus, whether it is awake.
-fn nvidia_devices(root: &Root) -> Vec<bool> {
+/// NVIDIA's display controllers on the PCI bus, and whether each is awake.
+fn nvidia_cards(root: &Root) -> Vec<(String, bool)> {
     let bus = root.sys("bus/pci/devices");
     let read = |device: &str, file: &str| read_trimmed(&bus.join(device).join(file)).unwrap_or_default();
     names(&bus)
         .unwrap_or_default()
         .into_iter()
         .filter(|device| read(device, "class").starts_with("0x03") && read(device, "vendor") == NVIDIA)
-        .map(|device| read(&device, "power/runtime_status") != "suspended")
+        .map(|device| {
+            let awake = read(&device, "power/runtime_status") != "suspended";
+            (device, awake)
+        })
+        .take(MOST_GPUS)
         .collect()
+}
+
+/// For the fuzz target: what nvidia-smi prints.
+pub fn fuzz_nvidia(bytes: &[u8]) {
+    let _ = nvidia::parse(&String::from_utf8_lossy(bytes)).map(|gpus| gpus.iter().map(nvidia::Gpu::facet).count());
 }
 
 #[cfg(test)]

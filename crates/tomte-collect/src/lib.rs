@@ -74,12 +74,15 @@ pub use container::{Ask, BadContainerId, ContainerId, engine_sockets, fuzz_engin
 pub use counter::{Counter, Width};
 pub use dbus::fuzz_message as fuzz_bus_message;
 pub use error::{Malformed, ReadError};
+pub use gpu::fuzz_nvidia;
+pub use own_probe::fuzz_probe;
 pub use peer::fuzz_peers;
 pub use privileged::{
     Answer, Engine, Frame, FrameError, HELPER_SOCKET, Refusal, Request, ask as ask_helper, execute, read_request,
     write_answer, write_request,
 };
 pub use probe::{Probe, Probed, Prober};
+pub use process::fuzz_process;
 pub use proxmox::get::{GuestKind, ProxmoxGet};
 pub use proxmox::parse_anything as parse_any_proxmox;
 pub use proxmox::settings::{BadFingerprint, BadProxmoxUrl, Fingerprint, ProxmoxSettings, ProxmoxUrl};
@@ -90,8 +93,11 @@ pub use settings::{
     HelperSettings, InterfaceSettings, PeerSettings, Place, ProbeSettings, ProbeValue, ProcessSettings,
     ServiceSettings, Settings, SmartSettings, TextfileSettings, TmpfsSettings, ZfsSettings, read_checks, read_probes,
 };
+pub use smart::fuzz_smart;
 pub use textfile::fuzz_textfile;
 pub use tool::{Ran, RecordedTools, SystemTools, ToolCall, ToolError, Tools};
+pub use updates::fuzz_packages;
+pub use zfs::fuzz_zfs;
 
 /// Reads one source. It may keep what it needs between two readings (open
 /// files, the counters of the last one) and may block; it runs on a thread of
@@ -307,7 +313,7 @@ pub static COLLECTORS: &[CollectorDef] = &[
         tier: Tier::Medium,
         interval: None,
         deadline: Duration::from_secs(15),
-        help: "Graphics processors: NVIDIA's by nvidia-smi, AMD's and Intel's from /sys; a sleeping one is left asleep.",
+        help: "Graphics processors: NVIDIA's by their driver's library or nvidia-smi, AMD's and Intel's from /sys; a sleeping one is left asleep.",
         scopes: gpu::SCOPES,
         make: gpu::make,
     },
@@ -397,7 +403,7 @@ pub static COLLECTORS: &[CollectorDef] = &[
         tier: Tier::Slow,
         interval: None,
         deadline: Duration::from_secs(10 * 60),
-        help: "Backups: restic and borg repositories, ZFS snapshots, and status files that jobs leave; each repository once an hour.",
+        help: "Backups: restic and borg repositories, ZFS snapshots, timers of systemd, and status files that jobs leave; each repository once an hour.",
         scopes: &["backup"],
         make: backup::make,
     },

@@ -182,6 +182,31 @@ fn in_json(text: &str, path: &str) -> Result<String, String> {
     })
 }
 
+/// Takes a value out of a command's output: what a fuzzer is let loose on.
+pub fn fuzz_probe(bytes: &[u8]) {
+    let output = Output { text: String::from_utf8_lossy(bytes).into_owned(), success: true };
+    let ways = [
+        (Some("a.0.b"), None, ProbeValue::Number),
+        (None, Some(r"value=\s*([0-9.]+)(k|M)?"), ProbeValue::Text),
+        (None, None, ProbeValue::Binary),
+    ];
+    for (json, regex, value) in ways {
+        let probe = ProbeSettings {
+            name: "x".to_owned(),
+            command: Vec::new(),
+            value,
+            json: json.map(str::to_owned),
+            regex: regex.map(str::to_owned),
+            unit: None,
+            factor: 0.001,
+            problem: None,
+            interval: None,
+            timeout: 1,
+        };
+        let _ = understand(&probe, &output);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

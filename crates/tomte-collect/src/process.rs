@@ -336,6 +336,15 @@ fn parse_threads(text: &str) -> Result<f64, Malformed> {
     threads.map(f64::from).ok_or_else(|| Malformed::new(1, "running/all tasks", text))
 }
 
+/// Reads what the kernel says of processes, whose names anybody chooses: what a
+/// fuzzer is let loose on.
+pub fn fuzz_process(bytes: &[u8]) {
+    let _ = parse_stat(bytes).map(|stat| String::from_utf8_lossy(stat.name).into_owned());
+    let text = String::from_utf8_lossy(bytes);
+    let _ = (crate::mounts::parse(&text).map(crate::mounts::visible), parse_threads(&text));
+    crate::users::fuzz(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

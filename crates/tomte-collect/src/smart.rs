@@ -270,5 +270,15 @@ fn moved(stat: &str) -> Option<u64> {
     Some(read.wrapping_add(numbers.nth(3)??))
 }
 
+/// Reads what smartctl prints: what a fuzzer is let loose on.
+pub fn fuzz_smart(bytes: &[u8]) {
+    if let Ok(Told::Report(report)) = report::parse(bytes) {
+        let mut facet = Facet::extra("disk", "x", "smart");
+        report.write(&mut facet, false);
+        report.write(&mut facet, true);
+    }
+    let _ = report::parse_scan(bytes);
+}
+
 #[cfg(test)]
 mod tests;

@@ -41,7 +41,7 @@ impl Collector for Textfiles {
     fn collect(&mut self, now: Moment) -> Vec<Scope> {
         let directory = self.root.path(&self.directory);
         if !directory.is_dir() {
-            let missing = ReadError::new(&directory, std::io::ErrorKind::NotFound.into());
+            let missing = ReadError::new(&directory, rustix::io::Errno::NOENT.into());
             return vec![missing.scope(SCOPES[0])];
         }
         let files = match names(&directory) {

@@ -7,6 +7,7 @@
 mod packages;
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -43,6 +44,9 @@ struct Manager {
     name: &'static str,
     program: &'static str,
     arguments: &'static [&'static str],
+    /// What is added to have those alone that mend a weakness, where the manager
+    /// does not say so of each.
+    security: &'static [&'static str],
     /// Exit statuses that mean that it worked.
     statuses: &'static [i32],
     /// What it has installed: this changes with each installation.
@@ -65,6 +69,7 @@ const MANAGERS: [Manager; 4] = [
             "APT::Get::Show-User-Simulation-Note=false",
             "dist-upgrade",
         ],
+        security: &[],
         statuses: &[0],
         installed: "var/lib/dpkg/status",
         lists: &["var/lib/apt/lists", "var/lib/apt/lists/partial", "var/lib/apt/periodic/update-success-stamp"],
@@ -74,6 +79,7 @@ const MANAGERS: [Manager; 4] = [
         name: "dnf",
         program: "dnf",
         arguments: &["-C", "-q", "--setopt=cachedir=/var/cache/dnf", "check-update"],
+        security: &["--security"],
         // 100: there are updates.
         statuses: &[0, 100],
         installed: "var/lib/rpm",
@@ -84,6 +90,7 @@ const MANAGERS: [Manager; 4] = [
         name: "pacman",
         program: "pacman",
         arguments: &["-Qu"],
+        security: &[],
         // 1: there is none.
         statuses: &[0, 1],
         installed: "var/lib/pacman/local",
@@ -94,6 +101,7 @@ const MANAGERS: [Manager; 4] = [
         name: "apk",
         program: "apk",
         arguments: &["--no-network", "version", "-l", "<"],
+        security: &[],
         statuses: &[0],
         installed: "lib/apk/db/installed",
         lists: &["var/cache/apk", "etc/apk/cache"],
@@ -129,20 +137,34 @@ impl Collector for Updates {
 }
 
 impl Updates {
+    fn ask(&self, manager: &Manager, more: &[&str]) -> Result<Vec<Package>, Outcome> {
+        let arguments = manager.arguments.iter().chain(more).copied();
+        let call = ToolCall::new(manager.program).args(arguments).limit(LIMIT);
+        let ran = self.root.tools().run(&call).map_err(|error| error.outcome())?;
+        if !ran.status.is_some_and(|status| manager.statuses.contains(&status)) {
+            return Err(Outcome::Failed { error: format!("{}: {}", manager.name, ran.complaint()) });
+        }
+        Ok((manager.parse)(&ran.text()))
+    }
+
     fn pending(&mut self, manager: &Manager, facet: &mut Facet) -> Result<(), Outcome> {
         let files = [&[manager.installed], manager.lists].concat();
         let state: Vec<_> = files.iter().map(|file| modified(&self.root.path(file))).collect();
         if self.known.as_ref().is_none_or(|(known, _)| *known != state) {
-            let call = ToolCall::new(manager.program).args(manager.arguments.iter().copied()).limit(LIMIT);
-            let ran = self.root.tools().run(&call).map_err(|error| error.outcome())?;
-            if !ran.status.is_some_and(|status| manager.statuses.contains(&status)) {
-                return Err(Outcome::Failed { error: format!("{}: {}", manager.name, ran.complaint()) });
+            let mut packages = self.ask(manager, &[])?;
+            if !manager.security.is_empty() {
+                // One that does not know which they are says nothing of it.
+                if let Ok(security) = self.ask(manager, manager.security) {
+                    let names: HashSet<&str> = security.iter().map(|package| package.name.as_str()).collect();
+                    packages.iter_mut().for_each(|of| of.security = Some(names.contains(of.name.as_str())));
+                }
             }
-            self.known = Some((state, (manager.parse)(&ran.text())));
+            self.known = Some((state, packages));
         }
         let packages = self.known.as_ref().map_or(&[][..], |(_, packages)| packages);
         facet.read("pending", packages.len() as f64);
-        let tells = packages.iter().all(|package| package.security.is_some()) && manager.name == "apt";
+        let is_apt_or_dnf = manager.name == "apt" || !manager.security.is_empty();
+        let tells = packages.iter().all(|package| package.security.is_some()) && is_apt_or_dnf;
         let security = packages.iter().filter(|package| package.security == Some(true)).count();
         facet.read("security", tells.then_some(security as f64));
         facet.tables.push(table(packages));
@@ -256,6 +278,13 @@ fn versions(root: &Root, facet: &mut Facet) {
     }
 }
 
+/// Reads what package managers print: what a fuzzer is let loose on.
+pub fn fuzz_packages(bytes: &[u8]) {
+    for manager in &MANAGERS {
+        let _ = table(&(manager.parse)(&String::from_utf8_lossy(bytes)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -351,6 +380,22 @@ mod tests {
             "\nkernel.x86_64     6.11.4-301.fc41     updates\npython3.11-libs.x86_64 3.11.9-1.el9 appstream\nObsoleting Packages\na.noarch 1 updates\n",
         );
         assert_eq!((dnf.len(), dnf[1].name.as_str()), (2, "python3.11-libs"));
+        let call = "tools/dnf -C -q --setopt=cachedir=!var!cache!dnf check-update";
+        let two = "a.x86_64 1-1 updates\nb.noarch 2-1 updates\n";
+        let mut host = Host::new(&[
+            ("var/lib/rpm/rpmdb.sqlite", ""),
+            (call, two),
+            (&format!("{call}.status"), "100"),
+            (&format!("{call} --security"), "b.noarch 2-1 updates\n"),
+            (&format!("{call} --security.status"), "100"),
+        ]);
+        let facet = host.facet();
+        assert_eq!((facet.reading("pending"), facet.reading("security")), (Some(2.0), Some(1.0)));
+        assert_eq!(facet.tables[0].rows[0][0], Some(Value::Text("b".into())), "security first");
+        // One that does not know of security says so by failing.
+        let mut host = Host::new(&[("var/lib/rpm/x", ""), (call, two), (&format!("{call}.status"), "100")]);
+        let facet = host.facet();
+        assert_eq!((facet.reading("pending"), facet.reading("security")), (Some(2.0), None));
         let mut host =
             Host::new(&[("var/lib/pacman/local/x", ""), ("tools/pacman -Qu", ""), ("tools/pacman -Qu.status", "1")]);
         let facet = host.facet();

@@ -140,6 +140,11 @@ impl Layout {
     }
 }
 
+/// What a fuzzer is let loose on.
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = (parse_utmp(bytes), parse_session(&String::from_utf8_lossy(bytes)));
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -219,5 +219,23 @@ fn snapshot_facet(dataset: &str, told: Snapshots, now: Moment) -> Facet {
     facet
 }
 
+/// Reads what zpool and zfs print: what a fuzzer is let loose on.
+pub fn fuzz_zfs(bytes: &[u8]) {
+    let printed = String::from_utf8_lossy(bytes);
+    let now = Moment::default();
+    let told = |pools: Result<Vec<Pool>, String>| {
+        for pool in pools.unwrap_or_default() {
+            let _ = pool.facet(now);
+        }
+    };
+    told(json::list(bytes));
+    told(json::status(bytes));
+    told(text::list(&printed));
+    told(Ok(text::status(&printed)));
+    let _ = text::datasets(&printed).map(|datasets| datasets.iter().map(dataset_facet).count());
+    let snapshots = text::snapshots(&printed).unwrap_or_default();
+    let _ = snapshots.into_iter().map(|(dataset, told)| snapshot_facet(dataset, told, now)).count();
+}
+
 #[cfg(test)]
 mod tests;

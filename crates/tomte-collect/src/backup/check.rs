@@ -43,6 +43,7 @@ impl Checks {
             // The whole of it, but for what only a restore would tell.
             BackupType::Borg => borg::opening(job, cache)?.arg("check"),
             BackupType::Zfs => return Err(Trouble::Failed("a scrub checks it, with its pool".to_owned())),
+            BackupType::Timer => return Err(Trouble::Failed("a timer keeps nothing to check".to_owned())),
         };
         let ran = self.root.tools().run(&call.limit(job.check_limit));
         let ran = ran.map_err(|error| super::access::not_run(&error, job.kind.as_str()))?;

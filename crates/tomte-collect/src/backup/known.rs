@@ -128,6 +128,9 @@ pub(crate) fn facets(who: &Identity<'_>, known: &Known, trouble: Option<&Trouble
         "failed"
     } else if late.is_some_and(|late| late >= LATE) {
         "old"
+    } else if known.last_success.is_none() && known.failed != Some(false) {
+        // Nobody says that it went well.
+        "unknown"
     } else {
         "ok"
     };
@@ -273,6 +276,7 @@ mod tests {
         };
         assert_eq!(state(&Known { never: Some(true), ..Known::default() }, None), "never");
         assert_eq!(state(&good(20), None), "ok");
+        assert_eq!(state(&Known::default(), None), "unknown");
         assert_eq!(state(&good(31), None), "old");
         assert_eq!(state(&Known { running: Some(true), ..good(31) }, None), "running");
         assert_eq!(state(&Known { failed: Some(true), ..good(2) }, None), "failed");

@@ -1,5 +1,5 @@
 //! Backups of every sort, told in one way: restic and borg repositories, ZFS
-//! snapshots, and jobs that leave a status file. Those of Proxmox's guests are
+//! snapshots, what systemd's timers start, and jobs that leave a status file. Those of Proxmox's guests are
 //! read with Proxmox.
 //!
 //! Repositories are read as the agent's own user, without a lock, with a
@@ -17,6 +17,7 @@ mod restic;
 pub(crate) mod settings;
 mod snapshots;
 mod status_file;
+mod timer;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -87,6 +88,7 @@ enum Reader {
     Restic(Restic),
     Borg(Borg),
     Zfs,
+    Timer,
 }
 
 impl Job {
@@ -95,6 +97,7 @@ impl Job {
             BackupType::Restic => Reader::Restic(Restic::default()),
             BackupType::Borg => Reader::Borg(Borg::default()),
             BackupType::Zfs => Reader::Zfs,
+            BackupType::Timer => Reader::Timer,
         };
         Self { spec, reader, looked: None, known: None, trouble: None }
     }
@@ -111,6 +114,7 @@ impl Job {
             Reader::Restic(restic) => restic.read(&self.spec, root.tools(), cache, now),
             Reader::Borg(borg) => borg.read(&self.spec, root, cache, now),
             Reader::Zfs => snapshots::read(&self.spec, root.tools()),
+            Reader::Timer => timer::read(&self.spec, root, self.known.as_ref()),
         };
         self.looked = Some(now.boot_millis);
         match read {
@@ -128,7 +132,8 @@ impl Job {
         let who = Identity {
             name: &self.spec.name,
             kind: self.spec.kind.as_str(),
-            repository: &self.spec.repository,
+            // What a timer starts may write anywhere.
+            repository: if self.spec.kind == BackupType::Timer { "" } else { &self.spec.repository },
             expected: self.spec.expected.or_else(|| told?.expected),
         };
         let known = self.known.clone().unwrap_or_default();

@@ -23,7 +23,7 @@ pub struct BackupSettings {
 
 impl Default for BackupSettings {
     fn default() -> Self {
-        Self { status_dir: "/var/lib/tomte/backup".into(), cache_dir: None, jobs: Vec::new() }
+        Self { status_dir: "/var/lib/tomte-backup".into(), cache_dir: None, jobs: Vec::new() }
     }
 }
 
@@ -37,6 +37,8 @@ pub enum BackupType {
     Borg,
     /// Snapshots of a ZFS dataset.
     Zfs,
+    /// Whatever a timer of systemd starts.
+    Timer,
 }
 
 impl BackupType {
@@ -47,6 +49,7 @@ impl BackupType {
             Self::Restic => "restic",
             Self::Borg => "borg",
             Self::Zfs => "zfs",
+            Self::Timer => "timer",
         }
     }
 }
@@ -59,7 +62,8 @@ pub struct BackupJob {
     pub name: String,
     /// What makes it.
     pub kind: BackupType,
-    /// The repository, as restic or borg writes it; the dataset of ZFS.
+    /// The repository, as restic or borg writes it; the dataset of ZFS; the
+    /// timer's unit.
     pub repository: String,
     /// The file that holds the repository's password.
     pub password_file: Option<PathBuf>,
@@ -94,6 +98,8 @@ struct JobText {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dataset: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    timer: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     password_file: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     environment_file: Option<PathBuf>,
@@ -103,8 +109,8 @@ struct JobText {
     only: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expected: Option<Span>,
-    #[serde(default = "hour")]
-    every: Span,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    every: Option<Span>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     check_every: Option<Span>,
     #[serde(default = "two_minutes")]
@@ -113,8 +119,13 @@ struct JobText {
     check_limit: Span,
 }
 
-fn hour() -> Span {
-    Span(Duration::from_secs(3_600))
+/// How often it is looked at unless said otherwise: what may lie on a disk that
+/// sleeps, seldom; what systemd holds in memory, whenever the collector runs.
+const fn usual(kind: BackupType) -> Duration {
+    Duration::from_secs(match kind {
+        BackupType::Timer => 60,
+        BackupType::Restic | BackupType::Borg | BackupType::Zfs => 3_600,
+    })
 }
 
 fn two_minutes() -> Span {
@@ -183,25 +194,44 @@ impl TryFrom<JobText> for BackupJob {
         if !is_name(&text.name) {
             return Err(BadJob::Name(text.name));
         }
-        let zfs = text.r#type == BackupType::Zfs;
-        let (repository, needs) = match zfs {
-            true => (text.dataset.clone(), "`dataset`, for example \"tank/home\""),
-            false => (text.repository.clone(), "`repository`, as the tool itself writes it"),
+        let (zfs, timer) = (text.r#type == BackupType::Zfs, text.r#type == BackupType::Timer);
+        let has_repository = !zfs && !timer;
+        let (repository, needs) = match text.r#type {
+            BackupType::Zfs => (text.dataset.clone(), "`dataset`, for example \"tank/home\""),
+            BackupType::Timer => (text.timer.clone(), "`timer`, for example \"backup.timer\""),
+            BackupType::Restic | BackupType::Borg => {
+                (text.repository.clone(), "`repository`, as the tool itself writes it")
+            }
         };
-        let repository = repository.ok_or(BadJob::Needs { kind, needs })?;
+        let mut repository = repository.ok_or(BadJob::Needs { kind, needs })?;
         let foreign = [
-            (zfs && text.repository.is_some(), "`repository`; it has a `dataset`"),
-            (!zfs && text.dataset.is_some(), "`dataset`; it has a `repository`"),
-            (zfs && text.password_file.is_some(), "`password_file`"),
-            (zfs && text.environment_file.is_some(), "`environment_file`"),
+            (!has_repository && text.repository.is_some(), "`repository`"),
+            (!zfs && text.dataset.is_some(), "`dataset`"),
+            (!timer && text.timer.is_some(), "`timer`"),
+            (!has_repository && text.password_file.is_some(), "`password_file`"),
+            (!has_repository && text.environment_file.is_some(), "`environment_file`"),
             (zfs && text.check_every.is_some(), "`check_every`; scrubs are told with the pool"),
+            (timer && text.check_every.is_some(), "`check_every`"),
+            (timer && text.only.is_some(), "`only`"),
             (text.r#type != BackupType::Restic && text.host.is_some(), "`host`"),
         ];
         if let Some((_, has)) = foreign.into_iter().find(|(there, _)| *there) {
             return Err(BadJob::Has { kind, has });
         }
-        let what = if zfs { "dataset" } else { "repository" };
+        let what = match text.r#type {
+            BackupType::Zfs => "dataset",
+            BackupType::Timer => "timer",
+            BackupType::Restic | BackupType::Borg => "repository",
+        };
         plain(what, &repository)?;
+        if timer {
+            if !is_unit(&repository) {
+                return Err(BadJob::Text { what, text: repository, problem: "is no name of a unit" });
+            }
+            if !repository.ends_with(".timer") {
+                repository.push_str(".timer");
+            }
+        }
         for (what, value) in [("host", &text.host), ("only", &text.only)] {
             value.as_deref().map_or(Ok(()), |value| plain(what, value))?;
         }
@@ -212,7 +242,7 @@ impl TryFrom<JobText> for BackupJob {
             }
         }
         let times = [
-            ("every", Some(text.every), 60, "1m"),
+            ("every", text.every, 60, "1m"),
             ("expected", text.expected, 60, "1m"),
             ("check_every", text.check_every, 3_600, "1h"),
             ("limit", Some(text.limit), 1, "1s"),
@@ -232,12 +262,17 @@ impl TryFrom<JobText> for BackupJob {
             host: text.host,
             only: text.only,
             expected: text.expected.map(|span| span.0),
-            every: text.every.0,
+            every: text.every.map_or_else(|| usual(text.r#type), |span| span.0),
             check_every: text.check_every.map(|span| span.0),
             limit: text.limit.0,
             check_limit: text.check_limit.0,
         })
     }
+}
+
+/// See systemd.unit(5): what names of units are made of.
+fn is_unit(name: &str) -> bool {
+    name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte))
 }
 
 /// What becomes an argument or a variable must not be empty, nor be taken for
@@ -258,19 +293,24 @@ fn plain(what: &'static str, text: &str) -> Result<(), BadJob> {
 
 impl From<BackupJob> for JobText {
     fn from(job: BackupJob) -> Self {
-        let zfs = job.kind == BackupType::Zfs;
-        let (repository, dataset) = if zfs { (None, Some(job.repository)) } else { (Some(job.repository), None) };
+        let (mut repository, mut dataset, mut timer) = (None, None, None);
+        match job.kind {
+            BackupType::Zfs => dataset = Some(job.repository),
+            BackupType::Timer => timer = Some(job.repository),
+            BackupType::Restic | BackupType::Borg => repository = Some(job.repository),
+        }
         Self {
             name: job.name,
             r#type: job.kind,
             repository,
             dataset,
+            timer,
             password_file: job.password_file,
             environment_file: job.environment_file,
             host: job.host,
             only: job.only,
             expected: job.expected.map(Span),
-            every: Span(job.every),
+            every: (job.every != usual(job.kind)).then_some(Span(job.every)),
             check_every: job.check_every.map(Span),
             limit: Span(job.limit),
             check_limit: Span(job.check_limit),
@@ -296,6 +336,9 @@ mod tests {
         let zfs = job("name = \"home\"\ntype = \"zfs\"\ndataset = \"tank/home\"\n").unwrap();
         assert_eq!(zfs.repository, "tank/home");
         assert_eq!(job(&toml::to_string(&zfs).unwrap()).unwrap(), zfs);
+        let timer = job("name = \"home\"\ntype = \"timer\"\ntimer = \"home-backup\"\n").unwrap();
+        assert_eq!((timer.repository.as_str(), timer.every), ("home-backup.timer", Duration::from_secs(60)));
+        assert_eq!(job(&toml::to_string(&timer).unwrap()).unwrap(), timer);
     }
 
     #[test]
@@ -309,6 +352,10 @@ mod tests {
             ("name = \"a\"\ntype = \"borg\"\nrepository = \"--rsh=x\"\n", "taken for an option"),
             ("name = \"a\"\ntype = \"borg\"\nrepository = \"/r\"\npassword_file = \"pw\"\n", "no whole path"),
             ("name = \"a\"\ntype = \"borg\"\nrepository = \"/r\"\nevery = \"1s\"\n", "every is too short"),
+            ("name = \"a\"\ntype = \"timer\"\n", "needs `timer`"),
+            ("name = \"a\"\ntype = \"timer\"\ntimer = \"a b\"\n", "no name of a unit"),
+            ("name = \"a\"\ntype = \"timer\"\ntimer = \"a\"\nonly = \"x\"\n", "has no `only`"),
+            ("name = \"a\"\ntype = \"restic\"\nrepository = \"/r\"\ntimer = \"a\"\n", "has no `timer`"),
             ("name = \"a\"\ntype = \"tar\"\n", "unknown variant"),
             ("name = \"a\"\ntype = \"borg\"\nrepository = \"/r\"\nevry = \"1h\"\n", "unknown field `evry`"),
         ] {

@@ -10,7 +10,7 @@ mod usage;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use usage::{GroupReader, Meter};
+pub(crate) use usage::{GroupReader, Meter, Usage};
 
 use crate::error::ReadError;
 use crate::reader::read_file;

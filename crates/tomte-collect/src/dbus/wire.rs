@@ -29,7 +29,8 @@ pub(crate) enum Value {
     Signed(i64),
     /// `s o g`
     Text(String),
-    /// `as`
+    /// `as`; of `a(sst)`, which is how systemd writes the times of a timer, the
+    /// second of each.
     Texts(Vec<String>),
     /// Anything else, skipped.
     Other,
@@ -173,6 +174,17 @@ impl<'a> Reader<'a> {
                 }
                 Value::Texts(texts)
             }
+            "a(sst)" => {
+                let end = self.array(8)?;
+                let mut texts = Vec::new();
+                while self.more(end) {
+                    self.structure()?;
+                    self.text()?;
+                    texts.push(self.text()?.to_owned());
+                    self.u64()?;
+                }
+                Value::Texts(texts)
+            }
             other => {
                 let rest = self.skip(other.as_bytes(), 0)?;
                 if !rest.is_empty() {
@@ -260,6 +272,17 @@ impl Properties {
     /// The text, empty where there is none.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.0.get(name).and_then(Value::text).unwrap_or_default()
+    }
+
+    /// Whether it is true; false where it is missing.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        matches!(self.0.get(name), Some(Value::Bool(true)))
+    }
+
+    /// These properties.
+    #[cfg(test)]
+    pub(crate) fn of<const N: usize>(properties: [(&'static str, Value); N]) -> Self {
+        Self(properties.into())
     }
 
     /// The list of texts.

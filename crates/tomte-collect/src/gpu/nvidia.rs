@@ -1,4 +1,4 @@
-//! What `nvidia-smi -q -x` prints: XML, one element a line or not, of which names
+//! A card of NVIDIA as it is told of, and what `nvidia-smi -q -x` prints: XML, one element a line or not, of which names
 //! and places have changed over the years. What a card does not have is written in
 //! many ways ("N/A", "[N/A]", "[Not Supported]", "[Unknown Error]", "Requested
 //! functionality has been deprecated"); so only what begins with a number is one.
@@ -11,44 +11,44 @@ use super::MOST_GPUS;
 /// A card, or a part of one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Gpu {
-    place: String,
-    model: String,
-    uuid: String,
-    driver: String,
-    performance_state: String,
-    utilisation: Option<f64>,
-    memory_busy: Option<f64>,
-    encoder: Option<f64>,
-    decoder: Option<f64>,
-    memory_size: Option<f64>,
-    memory_used: Option<f64>,
-    temperature: Option<f64>,
-    memory_temperature: Option<f64>,
-    slows_at: Option<f64>,
-    stops_at: Option<f64>,
-    power: Option<f64>,
-    average_power: Option<f64>,
-    power_limit: Option<f64>,
-    clock: Option<f64>,
-    memory_clock: Option<f64>,
-    fan: Option<f64>,
-    processes: Vec<Process>,
+    pub(super) place: String,
+    pub(super) model: String,
+    pub(super) uuid: String,
+    pub(super) driver: String,
+    pub(super) performance_state: String,
+    pub(super) utilisation: Option<f64>,
+    pub(super) memory_busy: Option<f64>,
+    pub(super) encoder: Option<f64>,
+    pub(super) decoder: Option<f64>,
+    pub(super) memory_size: Option<f64>,
+    pub(super) memory_used: Option<f64>,
+    pub(super) temperature: Option<f64>,
+    pub(super) memory_temperature: Option<f64>,
+    pub(super) slows_at: Option<f64>,
+    pub(super) stops_at: Option<f64>,
+    pub(super) power: Option<f64>,
+    pub(super) average_power: Option<f64>,
+    pub(super) power_limit: Option<f64>,
+    pub(super) clock: Option<f64>,
+    pub(super) memory_clock: Option<f64>,
+    pub(super) fan: Option<f64>,
+    pub(super) processes: Vec<Process>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Process {
-    pid: Option<f64>,
-    name: String,
-    memory: Option<f64>,
+pub(super) struct Process {
+    pub(super) pid: Option<f64>,
+    pub(super) name: String,
+    pub(super) memory: Option<f64>,
 }
 
 /// The processes of a card that are told of.
 const MOST_PROCESSES: usize = 10;
 /// More of them are not even read.
-const READ_PROCESSES: usize = 1000;
+pub(super) const READ_PROCESSES: usize = 1000;
 
 const MIB: f64 = 1_048_576.0;
-const MEGA: f64 = 1e6;
+pub(super) const MEGA: f64 = 1e6;
 
 /// The cards.
 ///
@@ -139,11 +139,7 @@ impl Gpu {
                 let Some(process) = self.processes.last_mut() else { return };
                 match field {
                     "pid" => process.pid = number(),
-                    // Without what it was given as arguments, and without its path.
-                    "process_name" => {
-                        let program = value.split_ascii_whitespace().next().unwrap_or_default();
-                        process.name = short(program.rsplit(['/', '\\']).next().unwrap_or_default());
-                    }
+                    "process_name" => process.name = program(value),
                     "used_memory" => process.memory = number().map(|mib| mib * MIB),
                     _ => {}
                 }
@@ -152,9 +148,14 @@ impl Gpu {
         }
     }
 
+    /// What it is called.
+    pub(super) fn name(&self) -> &str {
+        if self.place.is_empty() { &self.uuid } else { &self.place }
+    }
+
     /// What the agent reports of it.
     pub(super) fn facet(&self) -> Facet {
-        let name = if self.place.is_empty() { self.uuid.clone() } else { self.place.clone() };
+        let name = self.name().to_owned();
         let mut facet = Facet::owner("gpu", name, "main");
         facet.text("vendor", "nvidia");
         facet.text("model", self.model.clone());
@@ -205,6 +206,12 @@ fn place(id: &str) -> String {
     }
 }
 
+/// A program without its path and without what it was given as arguments.
+pub(super) fn program(command: &str) -> String {
+    let program = command.split_ascii_whitespace().next().unwrap_or_default();
+    short(program.rsplit(['/', '\\']).next().unwrap_or_default())
+}
+
 /// A number with its unit behind it.
 fn number(text: &str) -> Option<f64> {
     let number = text.split_ascii_whitespace().next()?.parse::<f64>().ok()?;
@@ -217,6 +224,6 @@ fn word(text: &str) -> String {
     if none { String::new() } else { short(text) }
 }
 
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(100).collect()
 }

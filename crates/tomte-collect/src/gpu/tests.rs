@@ -106,7 +106,7 @@ fn a_sleeping_card_is_not_asked() {
     host.put("sys/bus/pci/devices/0000:0c:00.0/class", "0x030000\n");
     host.put("sys/bus/pci/devices/0000:0c:00.0/vendor", "0x10de\n");
     let outcome = host.collector.collect(now(0)).remove(0).outcome;
-    assert!(matches!(&outcome, Outcome::Unavailable { error } if error.contains("not installed")), "{outcome:?}");
+    assert!(matches!(&outcome, Outcome::Unavailable { error } if error.contains("nvidia-smi")), "{outcome:?}");
     host.put("tools/nvidia-smi -q -x", SHAPE);
     assert_eq!(host.collector.collect(now(1))[0].facets[0].reading("utilisation_ratio"), Some(0.25));
     host.put("sys/bus/pci/devices/0000:0c:00.0/power/runtime_status", "suspended\n");
@@ -189,4 +189,111 @@ proptest! {
             prop_assert!(gpu.facet().readings.iter().all(|(_, value)| value.is_finite()));
         }
     }
+}
+
+/// NVIDIA's library as far as it is used here: one card, which has neither a fan
+/// nor an encoder, and a process whose name would be its whole command.
+#[cfg(target_env = "gnu")]
+const LIBRARY: &str = r#"
+#include <string.h>
+typedef struct { unsigned pid; unsigned long long memory; unsigned gpu, compute; } process;
+typedef struct { unsigned version; unsigned long long total, reserved, free, used; } memory;
+typedef struct { unsigned id, scope; long long at, latency; int type, status; union { double d; unsigned u; } value; } field;
+static int opened;
+static char card;
+enum { NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7 };
+int nvmlInit_v2(void) { opened++; return opened == 1 ? 0 : 999; }
+int nvmlShutdown(void) { opened--; return 0; }
+const char *nvmlErrorString(int code) { return "an error"; }
+int nvmlSystemGetDriverVersion(char *text, unsigned length) { strncpy(text, "570.86", length); return 0; }
+int nvmlDeviceGetHandleByPciBusId_v2(const char *place, void **device) {
+  *device = &card;
+  return strcmp(place, "0000:0c:00.0") ? NOT_FOUND : 0;
+}
+int nvmlDeviceGetName(void *device, char *text, unsigned length) { strncpy(text, "NVIDIA X", length); return 0; }
+int nvmlDeviceGetUUID(void *device, char *text, unsigned length) { strncpy(text, "GPU-1", length); return 0; }
+int nvmlDeviceGetPerformanceState(void *device, int *state) { *state = 8; return 0; }
+int nvmlDeviceGetUtilizationRates(void *device, unsigned *rates) { rates[0] = 25; rates[1] = 5; return 0; }
+int nvmlDeviceGetEncoderUtilization(void *device, unsigned *a, unsigned *b) { return NOT_SUPPORTED; }
+int nvmlDeviceGetFanSpeed_v2(void *device, unsigned fan, unsigned *speed) { return NOT_SUPPORTED; }
+int nvmlDeviceGetMemoryInfo_v2(void *device, memory *m) { m->total = 1024; m->reserved = 24; m->free = 744; m->used = 256; return 0; }
+int nvmlDeviceGetTemperature(void *device, int sensor, unsigned *celsius) { *celsius = 40; return 0; }
+int nvmlDeviceGetTemperatureThreshold(void *device, int which, unsigned *celsius) { *celsius = 95; return which == 1 ? 0 : NOT_SUPPORTED; }
+int nvmlDeviceGetPowerUsage(void *device, unsigned *milliwatts) { *milliwatts = 17500; return 0; }
+int nvmlDeviceGetEnforcedPowerLimit(void *device, unsigned *milliwatts) { *milliwatts = 70000; return 0; }
+int nvmlDeviceGetClockInfo(void *device, int which, unsigned *mega) { *mega = which == 0 ? 300 : 405; return 0; }
+int nvmlDeviceGetFieldValues(void *device, int count, field *values) {
+  values[0].type = 1; values[0].status = 0; values[0].value.u = 61;
+  return 0;
+}
+static int list(unsigned *count, process *processes) {
+  unsigned room = *count;
+  *count = 1;
+  if (room < 1) return TOO_SMALL;
+  processes[0].pid = 8; processes[0].memory = 100; processes[0].gpu = processes[0].compute = 0xFFFFFFFF;
+  return 0;
+}
+int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, process *p) { return list(count, p); }
+int nvmlDeviceGetGraphicsRunningProcesses_v3(void *device, unsigned *count, process *p) { return list(count, p); }
+int nvmlSystemGetProcessName(unsigned pid, char *text, unsigned length) { strncpy(text, "/opt/app/big --secret=1", length); return 0; }
+"#;
+
+#[test]
+#[cfg(target_env = "gnu")]
+fn a_card_is_asked_by_the_library_of_its_driver() {
+    let host = Host::new(&[("libnvidia-ml.c", LIBRARY), ("tools/nvidia-smi -q -x", "must not be run")]);
+    host.put("sys/bus/pci/devices/0000:0c:00.0/class", "0x030000\n");
+    host.put("sys/bus/pci/devices/0000:0c:00.0/vendor", "0x10de\n");
+    let library = host.dir.path().join("libnvidia-ml.so");
+    let mut cc = std::process::Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-w", "-o"]).arg(&library).arg(host.dir.path().join("libnvidia-ml.c"));
+    match cc.status() {
+        Ok(status) => assert!(status.success(), "the library is not built"),
+        Err(error) => {
+            return eprintln!("SKIPPED a_card_is_asked_by_the_library_of_its_driver: cc cannot be run: {error}");
+        }
+    }
+    let mut gpus = Gpus {
+        root: Root::new(host.dir.path()),
+        libraries: vec!["/nowhere/libnvidia-ml.so.1".into(), library.into()],
+        nvidia: Vec::new(),
+        energy: Vec::new(),
+    };
+    // Twice: it was shut down in between, or it would not open again.
+    for _ in 0..2 {
+        let facet = gpus.collect(now(0)).remove(0).facets.remove(0);
+        let read = |field| facet.reading(field);
+        assert_eq!(facet.resource.name, "0000:0c:00.0");
+        assert_eq!((read("utilisation_ratio"), read("memory_busy_ratio")), (Some(0.25), Some(0.05)));
+        assert_eq!((read("memory_size_bytes"), read("memory_used_ratio")), (Some(1024.0), Some(0.25)));
+        assert_eq!((read("power_watts"), read("power_limit_watts")), (Some(17.5), Some(70.0)));
+        assert_eq!((read("temperature_celsius"), read("headroom_celsius")), (Some(40.0), Some(55.0)));
+        assert_eq!((read("memory_celsius"), read("clock_hertz")), (Some(61.0), Some(3.0e8)));
+        for missing in ["fan_ratio", "encoder_ratio", "decoder_ratio"] {
+            assert_eq!(read(missing), None, "{missing}");
+        }
+        let text = |name| facet.attribute(name).unwrap().to_string();
+        assert_eq!((text("driver").as_str(), text("performance_state").as_str()), ("nvidia 570.86", "P8"));
+        let rows = &facet.tables[0].rows;
+        assert_eq!((rows.len(), rows[0][1].as_ref()), (1, Some(&Value::Text("big".into()))), "without its arguments");
+    }
+    // A second card sleeps: the library is not asked for it. Its own answer to
+    // that one would be that it does not know it.
+    host.put("sys/bus/pci/devices/0000:0d:00.0/class", "0x030000\n");
+    host.put("sys/bus/pci/devices/0000:0d:00.0/vendor", "0x10de\n");
+    host.put("sys/bus/pci/devices/0000:0d:00.0/power/runtime_status", "suspended\n");
+    assert_eq!(gpus.collect(now(1))[0].facets.len(), 1);
+}
+
+#[test]
+fn the_tool_is_asked_only_for_those_that_are_awake() {
+    let mut host = Host::new(&[("tools/nvidia-smi -q -x -i 0000:0c:00.0", SHAPE)]);
+    for card in ["0000:0c:00.0", "0000:0d:00.0"] {
+        host.put(&format!("sys/bus/pci/devices/{card}/class"), "0x030000\n");
+        host.put(&format!("sys/bus/pci/devices/{card}/vendor"), "0x10de\n");
+    }
+    host.put("sys/bus/pci/devices/0000:0d:00.0/power/runtime_status", "suspended\n");
+    let scope = host.collector.collect(now(0)).remove(0);
+    assert!(scope.outcome.is_complete(), "{scope:?}");
+    assert_eq!(scope.facets[0].reading("utilisation_ratio"), Some(0.25));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tomte_model::Outcome;
 
 use super::unit::Detail;
-use crate::dbus::{BusError, Call, Connection, Reader, Value};
+use crate::dbus::{BusError, Call, Connection, Properties, Reader, Value};
 use crate::root::Root;
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
@@ -79,12 +79,17 @@ impl Manager {
 
     /// More about one unit.
     pub(crate) fn detail(&mut self, unit: &str) -> Result<Detail, BusError> {
+        Ok(Detail::new(unit, &self.properties(unit, Detail::WANTED)?))
+    }
+
+    /// Those properties of one unit.
+    pub(crate) fn properties(&mut self, unit: &str, wanted: &[&'static str]) -> Result<Properties, BusError> {
         let path = object_path(unit);
         // Of all interfaces at once: of the unit, and of what type it is.
         let call =
             Call { destination: SYSTEMD, path: &path, interface: PROPERTIES, member: "GetAll", arguments: &[""] };
         let answer = self.connection.call(&call)?;
-        Ok(Detail::new(unit, &answer.body("a{sv}")?.properties(Detail::WANTED)?))
+        Ok(answer.body("a{sv}")?.properties(wanted)?)
     }
 }
 

@@ -17,7 +17,7 @@ use tomte_model::report::Table;
 use tomte_model::{Facet, Moment, Outcome, Scope, Timestamp, Value};
 
 use crate::Collector;
-use crate::cgroup::{Group, GroupReader, Meter, Trees};
+use crate::cgroup::{Group, GroupReader, Meter, Trees, Usage};
 use crate::dbus::BusError;
 use crate::recent::Recent;
 use crate::root::Root;
@@ -124,10 +124,13 @@ impl Systemd {
             if services.len() == MOST || !self.may_show(unit) {
                 continue;
             }
-            if self.is_to_be_asked(unit, now, &mut asked) {
+            let mut usage = self.usage(unit);
+            if self.is_to_be_asked(unit, &usage, now, &mut asked) {
                 self.ask_after(manager, unit, now)?;
+                // It may have another group now.
+                usage = self.usage(unit);
             }
-            services.extend(self.service(unit, now));
+            services.extend(self.service(unit, &usage, now));
         }
         self.known.retain(|_, known| std::mem::take(&mut known.seen));
         let timers = self.timers.collect(manager, &units, &self.settings.timers, now)?;
@@ -157,13 +160,21 @@ impl Systemd {
             && !QUIET.iter().any(|quiet| unit.name.starts_with(quiet))
     }
 
-    fn is_to_be_asked(&mut self, unit: &Unit, now: Moment, asked: &mut (usize, usize)) -> bool {
-        let known = self.known.entry(unit.name.clone()).or_default();
+    /// What it uses; nothing where its group is not known.
+    fn usage(&mut self, unit: &Unit) -> Usage {
+        let group = self.known.get(&unit.name).and_then(|known| known.group.as_ref());
+        group.map(|group| self.reader.read(group)).unwrap_or_default()
+    }
+
+    fn is_to_be_asked(&mut self, unit: &Unit, usage: &Usage, now: Moment, asked: &mut (usize, usize)) -> bool {
+        if !self.known.contains_key(&unit.name) {
+            self.known.insert(unit.name.clone(), Known::default());
+        }
+        let Some(known) = self.known.get_mut(&unit.name) else { return false };
         known.seen = true;
-        let usage = known.group.as_ref().map(|group| self.reader.read(group)).unwrap_or_default();
         let changed = known.detail.is_none()
             || (known.state.0.as_str(), known.state.1.as_str()) != (&*unit.active, &*unit.sub)
-            || known.meter.began_anew(&usage);
+            || known.meter.began_anew(usage);
         let old = now.boot_millis.saturating_sub(known.looked) >= LOOK_AGAIN || now.boot_millis < known.looked;
         // What stands still does not change by itself.
         let again = old && unit.active != "inactive" && asked.1 < AGAIN_AT_ONCE;
@@ -191,7 +202,7 @@ impl Systemd {
         Ok(())
     }
 
-    fn service(&mut self, unit: &Unit, now: Moment) -> Option<Facet> {
+    fn service(&mut self, unit: &Unit, usage: &Usage, now: Moment) -> Option<Facet> {
         let known = self.known.get_mut(&unit.name)?;
         let detail = known.detail.as_ref()?;
         let named = self.settings.names.includes(short(&unit.name)) || self.settings.names.includes(&unit.name);
@@ -229,9 +240,8 @@ impl Systemd {
             facet.read("restarts", restarts as f64);
             facet.read("recent_restarts", known.restarts.note(now, restarts) as f64);
         }
-        if let Some(group) = &known.group {
-            let usage = self.reader.read(group);
-            known.meter.fill(&mut facet, now, &usage);
+        if known.group.is_some() {
+            known.meter.fill(&mut facet, now, usage);
             facet.read("oom_kills", usage.oom_kills.map(|kills| kills as f64));
         }
         Some(facet)

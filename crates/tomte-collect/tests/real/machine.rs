@@ -23,6 +23,9 @@ const UNITS: &[(&str, &str)] = &[
     ),
     ("tick.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n"),
     ("tick.timer", "[Timer]\nOnActiveSec=0\nOnCalendar=yearly\n"),
+    ("copy.timer", "[Timer]\nOnActiveSec=0\nOnCalendar=daily\nUnit=nightly.service\n"),
+    ("later.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n"),
+    ("later.timer", "[Timer]\nOnCalendar=yearly\nPersistent=true\n"),
 ];
 const WANTED: &[&str] = &[
     "failing.service",
@@ -32,6 +35,8 @@ const WANTED: &[&str] = &[
     "looping.service",
     "keeper.service",
     "tick.timer",
+    "copy.timer",
+    "later.timer",
 ];
 
 /// A machine that is off again when this goes.
@@ -167,10 +172,39 @@ fn a_systemd_that_booted() {
     let quiet = until("service that was stopped", newcomer.as_mut(), |scopes| find(scopes, "service:quiet"));
     assert_eq!(text(&quiet, "stopped_by_user"), "yes");
 
+    timers_as_backups(&root);
+
     let mut disk = collector("service_disk", &root, &Settings::default());
     let keeper = until("state on disk", disk.as_mut(), |scopes| {
         find(scopes, "service:keeper")
             .filter(|facet| facet.reading("state_bytes").is_some_and(|bytes| bytes > 290_000.0))
     });
     assert_eq!(text(&keeper, "directories"), "/var/lib/keeper");
+}
+
+fn timers_as_backups(root: &Root) {
+    let mut settings = Settings::default();
+    for timer in ["tick", "copy", "later", "nobody"] {
+        let job = format!("name = \"{timer}\"\ntype = \"timer\"\ntimer = \"{timer}\"\nexpected = \"1d\"\n");
+        settings.backup.jobs.push(toml::from_str(&job).unwrap());
+    }
+    let mut backup = collector("backup", root, &settings);
+    let mut in_state = |name: &str, state: &str| {
+        until(&format!("{name} that is {state}"), backup.as_mut(), |scopes| {
+            let scope = scopes.iter().find(|scope| scope.name == format!("backup:{name}")).unwrap();
+            scope.facets.first().filter(|facet| text(facet, "state") == state).cloned()
+        })
+    };
+    let good = in_state("tick", "ok");
+    assert!(good.reading("age_ratio").is_some_and(|ratio| ratio < 1.0), "{good:?}");
+    assert!(good.reading("duration_seconds").is_some() && good.reading("failed") == Some(0.0), "{good:?}");
+    assert_eq!((text(&good, "type").as_str(), text(&good, "schedule").as_str()), ("timer", "*-01-01 00:00:00"));
+    assert!(text(&good, "next_run").ends_with("-01-01T00:00:00Z") && text(&good, "repository").is_empty(), "{good:?}");
+    let failed = in_state("copy", "failed");
+    assert_eq!((text(&failed, "error").as_str(), failed.reading("failed")), ("exit-code 1", Some(1.0)));
+    assert_eq!(failed.reading("age_seconds"), None, "it has never gone well");
+    assert_eq!(in_state("later", "never").reading("never"), Some(1.0));
+    let scopes = backup.collect(tomte_model::Clock::now(&tomte_collect::SystemClock));
+    let nobody = scopes.iter().find(|scope| scope.name == "backup:nobody").unwrap();
+    assert!(nobody.outcome.error().is_some_and(|error| error.contains("nobody.timer")), "{nobody:?}");
 }

@@ -115,7 +115,11 @@ static FIELDS: [FieldDef; 18] = [
 
 static ATTRIBUTES: [AttributeDef; 12] = [
     AttributeDef::new("main", "type", "restic, borg, vzdump, pbs, zfs, timer, or what the status file says."),
-    AttributeDef::new("main", "state", "ok, never, running, failed, old, unreachable, or damaged."),
+    AttributeDef::new(
+        "main",
+        "state",
+        "ok, never, running, failed, old, unreachable, damaged, or unknown: nothing tells how it went.",
+    ),
     AttributeDef::new("main", "repository", "Where it is kept, without what is secret in it."),
     AttributeDef::new("main", "last_success", "When the last good backup was made."),
     AttributeDef::new("main", "last_run", "When it last ran, however that went."),

@@ -161,6 +161,7 @@ impl SimulatedHost {
             ("backup", self.backups(now)),
             ("check", self.checks(now)),
             ("probe", self.probes(now)),
+            ("textfile", self.textfiles(now)),
         ];
         seen.retain(|(_, scopes)| !scopes.is_empty());
         seen

@@ -349,4 +349,13 @@ impl SimulatedHost {
         rack.read("duration_seconds", 0.031);
         vec![Scope::complete("probe:water", vec![water]), Scope::complete("probe:rack", vec![rack])]
     }
+
+    /// Metrics that a program of the host's owner leaves in a file; where things
+    /// go wrong, it has stopped to.
+    pub(super) fn textfiles(&self, now: Moment) -> Vec<Scope> {
+        let mut file = Facet::owner("textfile", "ups", "main");
+        let since = if self.story == Story::Failing { 86_400.0 } else { 0.0 };
+        file.read("file_age_seconds", since + (now.wall.millis() / 1000 % 60) as f64);
+        vec![Scope::complete("textfile:ups", vec![file])]
+    }
 }
