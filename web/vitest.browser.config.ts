@@ -6,7 +6,9 @@ export default defineConfig({
     environment: 'node',
     // One browser and one hub at a time: the machine may be small.
     fileParallelism: false,
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    // Waited for are events; these only end what hangs, on slow machines too.
+    testTimeout: 600_000,
+    hookTimeout: 300_000,
+    expect: { poll: { timeout: 120_000 } },
   },
 });

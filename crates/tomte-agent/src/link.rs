@@ -5,6 +5,7 @@
 //! demo run the same loop on in-process twins. Heartbeats, reports and what
 //! the hub says do not wait for each other, nor for any collector.
 
+mod pace;
 mod session;
 #[cfg(test)]
 mod tests;

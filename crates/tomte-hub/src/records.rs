@@ -206,7 +206,7 @@ impl Hub {
 }
 
 /// What the history knows of a host.
-fn facts(view: &HostView) -> HostFacts {
+pub(crate) fn facts(view: &HostView) -> HostFacts {
     HostFacts {
         name: view.name.clone(),
         aliases: view.aliases.clone(),

@@ -1,7 +1,10 @@
 // What every kind and field means, as the hub tells: units, help, thresholds.
 import { all } from './api/client';
 import type { Field, Kind } from './api/schema';
-import { unitOfName } from './format';
+import { flag, unitOfName, value as format } from './format';
+
+/** How the catalogue tells of a reading that is a yes or a no. */
+const FLAG = /^1 (when|while|for) .*\b0\b/;
 
 class Catalogue {
   kinds = $state.raw<Map<string, Kind>>(new Map());
@@ -29,6 +32,12 @@ class Catalogue {
   /** What a field is measured in; by its name where the hub does not say. */
   unit(kind: string, field: string): string {
     return this.field(kind, field)?.unit ?? unitOfName(field);
+  }
+
+  /** A reading as people write it: in its unit, or as yes and no. */
+  written(kind: string, field: string, reading: number | null | undefined): string {
+    const unit = this.unit(kind, field);
+    return unit === 'number' && FLAG.test(this.help(kind, field)) ? flag(reading) : format(reading, unit);
   }
 
   help(kind: string, field: string): string {

@@ -1,6 +1,8 @@
 // Values as people write them. The same words and steps as the hub's own
 // (tomte-model, catalogue/unit.rs), so that both surfaces read alike.
 
+import { t } from './strings';
+
 const DECIMAL_HERTZ = ['Hz', 'kHz', 'MHz', 'GHz'];
 const BYTES = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
@@ -35,6 +37,12 @@ export function value(number: number | null | undefined, unit: string): string {
     default:
       return `${plain(number)} ${unit}`;
   }
+}
+
+/** A yes or a no that is told as a number; any other number is one. */
+export function flag(number: number | null | undefined): string {
+  if (number === 0 || number === 1) return t.flags[number];
+  return value(number, 'number');
 }
 
 function percent(ratio: number): string {
@@ -149,7 +157,7 @@ export function labels(names: string[]): Map<string, string> {
 /** Any scalar of a table or an attribute. */
 export function scalar(one: unknown): string {
   if (one === null || one === undefined || one === '') return '–';
-  if (typeof one === 'boolean') return one ? 'yes' : 'no';
+  if (typeof one === 'boolean') return t.flags[one ? 1 : 0];
   if (typeof one === 'number') return plain(one);
   return String(one);
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Kind } from './api/schema';
-import { calledOf, columnsOf, inOrder, readingsOf, viewOf } from './kinds';
+import { calledOf, columnsOf, inOrder, readingsOf, reasonOf, viewOf } from './kinds';
 import { resource } from './examples';
 
 const field = (name: string) => ({ name }) as Kind['fields'][number];
@@ -24,5 +24,6 @@ describe('kinds', () => {
     expect(columnsOf(viewOf('disk'), undefined, [disk])).toEqual(['size_bytes']);
     expect(calledOf(viewOf('disk'), disk)).toBe('sda');
     expect(calledOf(viewOf('disk'), resource('nas', 'disk', '0x5000'))).toBe('0x5000');
+    expect(reasonOf(viewOf('disk'), { ...disk, reason: '0x5000 has used 87 % of its endurance' })).toBe('sda has used 87 % of its endurance');
   });
 });

@@ -2,7 +2,7 @@
 // order, title, which numbers first. A kind that is not in here is shown all
 // the same, with everything the catalogue says.
 import type { Kind, Resource } from './api/schema';
-import { label } from './format';
+import { humanTimes, label } from './format';
 import type { IconName } from './icons';
 import { t } from './strings';
 
@@ -44,16 +44,16 @@ const VIEWS: Record<string, KindView> = {
   timer: { title: t.kinds.timer, icon: 'timer', shape: 'list', columns: ['since_last_run_seconds', 'until_next_run_seconds'], about: ['unit', 'last_result'] },
   container: { title: t.kinds.container, icon: 'container', shape: 'list', columns: ['cpu_ratio', 'memory_bytes', 'memory_used_ratio', 'receive_bytes_per_second', 'transmit_bytes_per_second', 'restarts', 'uptime_seconds'], about: ['image', 'state', 'health'], wide: true },
   container_engine: { title: t.kinds.container_engine, icon: 'container', shape: 'list', columns: ['containers', 'running', 'images_bytes', 'volumes_bytes', 'build_cache_bytes'], about: ['version'] },
-  guest: { title: t.kinds.guest, icon: 'guest', shape: 'list', called: 'name', columns: ['cpu_ratio', 'memory_bytes', 'memory_used_ratio', 'read_bytes_per_second', 'write_bytes_per_second', 'uptime_seconds'], about: ['type', 'state'], wide: true },
-  node: { title: t.kinds.node, icon: 'guest', shape: 'list', wide: true },
-  cluster: { title: t.kinds.cluster, icon: 'guest', shape: 'list', wide: true },
-  storage: { title: t.kinds.storage, icon: 'disk', shape: 'list', wide: true },
-  replication: { title: t.kinds.replication, icon: 'backup', shape: 'list', wide: true },
-  backup: { title: t.kinds.backup, icon: 'backup', shape: 'list', wide: true },
+  guest: { title: t.kinds.guest, icon: 'guest', shape: 'list', called: 'name', columns: ['cpu_ratio', 'memory_bytes', 'memory_used_ratio', 'disk_used_ratio', 'receive_bytes_per_second', 'transmit_bytes_per_second', 'uptime_seconds'], about: ['type', 'state', 'addresses'], wide: true },
+  node: { title: t.kinds.node, icon: 'guest', shape: 'list', columns: ['cpu_ratio', 'memory_used_ratio', 'guests', 'running_guests', 'running_tasks', 'failed_tasks', 'uptime_seconds'], about: ['state', 'version', 'cluster'], wide: true },
+  cluster: { title: t.kinds.cluster, icon: 'guest', shape: 'list', columns: ['quorate', 'online_nodes', 'nodes'], about: ['offline'] },
+  storage: { title: t.kinds.storage, icon: 'disk', shape: 'list', bar: 'used_ratio', columns: ['used_ratio', 'used_bytes', 'available_bytes', 'total_bytes', 'active'], about: ['type', 'content'], wide: true },
+  replication: { title: t.kinds.replication, icon: 'backup', shape: 'list', columns: ['age_seconds', 'duration_seconds', 'failures', 'until_next_run_seconds'], about: ['state', 'target', 'schedule'], wide: true },
+  backup: { title: t.kinds.backup, icon: 'backup', shape: 'list', columns: ['age_seconds', 'age_ratio', 'duration_seconds', 'added_bytes', 'size_bytes', 'backups', 'until_next_run_seconds'], about: ['type', 'guest', 'state', 'repository'], wide: true },
   updates: { title: t.kinds.updates, icon: 'update', shape: 'facts' },
   check: { title: t.kinds.check, icon: 'check', shape: 'list', columns: ['up', 'latency_seconds', 'packet_loss_ratio', 'http_status', 'certificate_remaining_seconds'], about: ['target', 'error'], wide: true },
-  peer: { title: t.kinds.peer, icon: 'network', shape: 'list', columns: ['online', 'handshake_age_seconds', 'receive_bytes_per_second', 'transmit_bytes_per_second'], about: ['addresses', 'endpoint'] },
-  probe: { title: t.kinds.probe, icon: 'check', shape: 'list', about: ['text', 'error'] },
+  peer: { title: t.kinds.peer, icon: 'network', shape: 'list', columns: ['online', 'handshake_age_seconds', 'receive_bytes_per_second', 'transmit_bytes_per_second'], about: ['type', 'addresses', 'endpoint'] },
+  probe: { title: t.kinds.probe, icon: 'check', shape: 'list', columns: ['value', 'value_ratio', 'value_bytes', 'value_bytes_per_second', 'value_per_second', 'value_seconds', 'value_celsius', 'value_hertz', 'value_watts', 'value_volts', 'value_amperes', 'on', 'duration_seconds'], about: ['text', 'error'] },
   textfile: { title: t.kinds.textfile, icon: 'check', shape: 'list' },
   process: { title: t.kinds.process, icon: 'process', shape: 'facts', wide: true },
   tmpfs: { title: t.kinds.tmpfs, icon: 'memory', shape: 'list', bar: 'used_ratio', columns: ['used_ratio', 'used_bytes', 'size_bytes'], shut: true },
@@ -109,6 +109,11 @@ export function readingsOf(kind: Kind | undefined, resource: Resource): string[]
 export function calledOf(view: KindView, resource: Resource): string {
   const name = view.called ? resource.attributes[view.called] : undefined;
   return typeof name === 'string' && name ? name : resource.name;
+}
+
+/** Why a resource stands as it does, by the name that people know it by. */
+export function reasonOf(view: KindView, resource: Resource, reason = resource.reason): string {
+  return humanTimes(reason.replaceAll(resource.name, calledOf(view, resource)));
 }
 
 export const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Host } from './api/schema';
 import { host, resource } from './examples';
 import { HostSight } from './live/sight.svelte';
+import { hostMark } from './status';
 import { counts, grouped, matches, rolesOf, selected, summaryOf, type Wanted } from './select';
 
 const sight = (one: Host, cpu?: number) => {
@@ -25,6 +26,12 @@ describe('the overview', () => {
     expect(names({})).toEqual(['nas', 'web-9', 'pi', 'web-10']);
     expect(names({ sort: 'name' })).toEqual(['nas', 'pi', 'web-9', 'web-10']);
     expect(names({ sort: 'cpu' }), 'what is missing comes last').toEqual(['pi', 'web-10', 'web-9', 'nas']);
+  });
+
+  it('tells how a host is that others report for', () => {
+    expect(hostMark(host('cluster', { presence: 'never', status: 'critical', via: ['id-nas'] }))).toBe('critical');
+    expect(hostMark(host('new', { presence: 'never', status: null }))).toBe('never');
+    expect(hostMark(host('gone', { presence: 'offline', status: 'critical' }))).toBe('offline');
   });
 
   it('filters by status, presence, role and words', () => {

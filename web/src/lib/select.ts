@@ -35,9 +35,11 @@ export function summaryOf(sight: HostSight): Summary {
 /** What a host is filtered by; a host that nobody hears counts as such, besides its status. */
 export type Standing = Status | 'offline' | 'none';
 
-export function standingsOf(host: Pick<Host, 'presence' | 'status'>): Standing[] {
+export function standingsOf(host: Pick<Host, 'presence' | 'status' | 'via'>): Standing[] {
   const standings: Standing[] = [host.status ?? 'none'];
-  if (host.presence !== 'online') standings.push('offline');
+  // For some hosts others report; they are never heard themselves.
+  const through = host.presence === 'never' && (host.via?.length ?? 0) > 0;
+  if (host.presence !== 'online' && !through) standings.push('offline');
   return standings;
 }
 

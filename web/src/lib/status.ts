@@ -19,7 +19,9 @@ export function worse(a: Status | null, b: Status | null): Status | null {
 
 /** What a host's mark shows: that nobody hears it stands over how it was. */
 export function hostMark(host: Pick<Host, 'presence' | 'status'>): Mark {
-  if (host.presence === 'offline' || host.presence === 'never') return host.presence;
+  if (host.presence === 'offline') return 'offline';
+  // What others report of a host without an agent is judged all the same.
+  if (host.presence === 'never') return host.status ?? 'never';
   if (host.presence === 'late' && rank(host.status) < RANK.warning) return 'late';
   return host.status ?? 'none';
 }

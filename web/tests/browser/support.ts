@@ -13,7 +13,8 @@ const ARTEFACTS = fileURLToPath(new URL('../../artefacts', import.meta.url));
 const BINARIES = process.env.TOMTE_BIN ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'debug');
 const BINARY = binary('tomte');
 const BROWSERS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
-const PATIENCE = 60_000;
+/** How long a slow, busy machine may take; nothing is waited for that has come. */
+const PATIENCE = 120_000;
 
 export const ADMIN = { name: 'ada', password: 'correct horse' };
 
@@ -55,12 +56,13 @@ export class Demo {
     return this;
   }
 
-  async stop() {
+  /** Ends it: politely, or with SIGKILL as a power cut does. */
+  async stop(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM') {
     const child = this.#process;
     this.#process = undefined;
     if (!child || child.exitCode !== null) return;
     const ended = new Promise((resolve) => child.removeAllListeners('exit').once('exit', resolve));
-    child.kill('SIGTERM');
+    child.kill(signal);
     await ended;
   }
 
@@ -127,7 +129,7 @@ export interface Watched {
 export async function open(browser: Browser, options: Parameters<Browser['newContext']>[0] = {}): Promise<Watched> {
   const context = await browser.newContext({ viewport: { width: 1360, height: 900 }, colorScheme: 'light', ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(PATIENCE);
   const errors: string[] = [];
   page.on('pageerror', (error) => errors.push(String(error.stack)));
   page.on('console', (message) => {
@@ -145,6 +147,9 @@ export async function signIn(page: Page, url: string, who = ADMIN) {
   await page.click('button.main');
   await page.waitForSelector('main h1');
 }
+
+/** Waits until every part of the page has what it asked for. */
+export const settled = (page: Page) => page.waitForFunction(() => !document.querySelector('.notice.loading, [aria-busy=true]'));
 
 /** What the page looks like, kept for people. */
 export async function shot(page: Page, name: string, options: { fullPage?: boolean } = {}) {

@@ -18,6 +18,7 @@ use tomte_link::{
 use tomte_model::Report;
 use tracing::{debug, warn};
 
+use super::pace::Pace;
 use super::{LinkEnd, LinkOptions};
 use crate::station::{Command, Station};
 
@@ -46,6 +47,7 @@ struct Shared<'a> {
     control: Mutex<VecDeque<Bytes>>,
     /// Gaps that were told, and the boot time after which an echo confirms them.
     told_gaps: Mutex<(Vec<Gap>, u64)>,
+    pace: Mutex<Pace>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -98,8 +100,14 @@ pub(super) async fn run<T: Transport>(
         0 => HEARTBEAT,
         millis => Duration::from_millis(millis.into()).clamp(Duration::from_secs(1), Duration::from_secs(60)),
     };
-    let shared =
-        Shared { station, options, link: Mutex::new(link), control: Mutex::default(), told_gaps: Mutex::default() };
+    let shared = Shared {
+        station,
+        options,
+        link: Mutex::new(link),
+        control: Mutex::default(),
+        told_gaps: Mutex::default(),
+        pace: Mutex::new(Pace::new()),
+    };
     let connected = Connected::new(station);
     let receive = async {
         for said in more {
@@ -204,6 +212,7 @@ impl Shared<'_> {
     async fn heard(&self, said: FromHub, commands: &mpsc::Sender<Command>) -> Result<(), LinkEnd> {
         match said {
             FromHub::Ack { epoch, ranges } => {
+                lock(&self.pace).acked(epoch, &ranges, Instant::now());
                 self.station.pipeline().outbox_mut().ack(epoch, &ranges);
                 self.station.to_send.notify_one();
                 self.station.to_store.notify_one();
@@ -289,12 +298,21 @@ impl Shared<'_> {
         let mut lane = Lane::Live;
         let mut pipeline = self.station.pipeline();
         let outbox = pipeline.outbox_mut();
+        let mut pace = lock(&self.pace);
+        outbox.limit_backlog(pace.window());
         while batch.len() < BATCH
             && let Some((of, report)) = outbox.send_next((!batch.is_empty()).then_some(lane))
         {
             lane = of;
             batch.push(report);
         }
+        if let Some(last) = batch.last()
+            && lane == Lane::Backlog
+            && outbox.backlog_on_its_way() >= pace.window()
+        {
+            pace.filled(last.position, Instant::now());
+        }
+        drop(pace);
         if batch.is_empty() {
             return Vec::new();
         }

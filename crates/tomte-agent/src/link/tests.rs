@@ -542,6 +542,49 @@ async fn a_day_of_backlog_arrives_and_live_data_does_not_wait_for_it() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
+/// A hub to which many agents come back at once has much to write; what is
+/// live must not wait behind all that could be on its way.
+#[tokio::test(start_paused = true)]
+async fn a_slow_hub_is_sent_less_at_once_so_that_live_data_comes_through() {
+    let (connector, mut accept) = twins();
+    let clock = Stopped::default();
+    let station = station(&clock, 1);
+    let (sender, commands) = mpsc::channel(8);
+    let cancel = CancellationToken::new();
+    let agent =
+        Agent { station: station.clone(), clock, commands, cancel: cancel.clone(), task: tokio::spawn(async {}) };
+    for _ in 0..2_500 {
+        agent.pass(10);
+        agent.submit("load");
+    }
+    assert_eq!(station.pipeline().outbox().waiting(), 2_500, "nothing had to be dropped");
+    let link = tokio::spawn(run(station, options(), connector, sender, cancel.clone()));
+    let mut hub = Hub::greet(accept.accept().await).await;
+    let mut waits = Vec::new();
+    let mut submitted = None;
+    for count in 1..2_400 {
+        if count % 500 == 0 {
+            agent.pass(10);
+            agent.submit("load");
+            submitted = Some(tokio::time::Instant::now());
+        }
+        let (report, lane) = hub.report().await;
+        if lane == Lane::Live
+            && let Some(at) = submitted.take()
+        {
+            waits.push(at.elapsed().as_millis());
+        }
+        // Fifty reports a second.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        hub.ack(report.position).await;
+    }
+    assert_eq!(waits.len(), 4);
+    assert!(waits.iter().all(|wait| *wait < 4_000), "live data waited for {waits:?} ms");
+    cancel.cancel();
+    drop(hub);
+    link.await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_gap_is_declared_until_the_hub_has_heard_it() {
     let clock = Stopped::default();

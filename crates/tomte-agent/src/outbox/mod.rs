@@ -30,7 +30,7 @@ use crate::config::OutboxConfig;
 
 /// How many live reports may be on their way without an ack.
 const LIVE_WINDOW: usize = 256;
-/// How many reports of the backlog may be.
+/// How many reports of the backlog may be, unless fewer are wanted.
 const BACKLOG_WINDOW: usize = 512;
 /// Below this, the next reports are read from the spool ahead of time.
 const READ_AHEAD: usize = 32;
@@ -59,8 +59,10 @@ enum Data {
 }
 
 /// What one connection has been given.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Connection {
+    /// How many reports of the backlog may be on their way.
+    backlog_window: usize,
     live: VecDeque<Arc<Report>>,
     /// Read ahead from the spool.
     backlog: VecDeque<Arc<Report>>,
@@ -338,7 +340,22 @@ impl Outbox {
         }
         let mut live: Vec<_> = self.last.values().cloned().collect();
         live.sort_by_key(|report| report.position);
-        self.connection = Some(Connection { live: live.into(), rewind: true, ..Connection::default() });
+        self.connection = Some(Connection {
+            backlog_window: BACKLOG_WINDOW,
+            live: live.into(),
+            backlog: VecDeque::new(),
+            sent: BTreeMap::new(),
+            rewind: true,
+            read_all: false,
+        });
+    }
+
+    /// No more reports of the backlog than these may be on their way, until
+    /// the connection ends.
+    pub fn limit_backlog(&mut self, window: usize) {
+        if let Some(connection) = &mut self.connection {
+            connection.backlog_window = window.min(BACKLOG_WINDOW);
+        }
     }
 
     /// The connection is gone; what was on its way has to be sent again.
@@ -350,6 +367,11 @@ impl Outbox {
             entry.pack();
             self.memory_bytes += entry.weight;
         }
+    }
+
+    /// How many reports of the backlog wait for an ack.
+    pub fn backlog_on_its_way(&self) -> usize {
+        self.connection.as_ref().map_or(0, |connection| connection.in_flight(Lane::Backlog))
     }
 
     /// The report to send next, if there is one and the window has room. With
@@ -389,7 +411,7 @@ impl Outbox {
 
     fn next_waiting(&mut self) -> Option<Arc<Report>> {
         let connection = self.connection.as_mut()?;
-        if connection.in_flight(Lane::Backlog) >= BACKLOG_WINDOW {
+        if connection.in_flight(Lane::Backlog) >= connection.backlog_window {
             return None;
         }
         while let Some(report) = connection.backlog.pop_front() {

@@ -43,6 +43,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 
 use crate::Hub;
 
@@ -65,6 +66,12 @@ pub(crate) struct Shared {
 /// What every handler shares, shared.
 type App = Arc<Shared>;
 
+/// What is worth compressing: not what tells line by line how far work has
+/// come, since a line would wait for others to be packed with.
+fn compressed() -> impl Predicate {
+    DefaultPredicate::new().and(NotForContentType::const_new(store::LINES))
+}
+
 /// Every route but `/link`.
 pub fn router(hub: Arc<Hub>) -> Router {
     let app = Arc::new(Shared {
@@ -79,6 +86,6 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(Arc::clone(&app), gate::pass))
         // History is long and made anew each time: what counts is the time.
-        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(compressed()))
         .with_state(app)
 }

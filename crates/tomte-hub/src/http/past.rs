@@ -19,6 +19,8 @@ use super::App;
 use super::extract::Params;
 use super::problem::Failure;
 use crate::fleet::silenced;
+use crate::records;
+use crate::view::HostView;
 
 /// How many readings are looked at for one host.
 const MAX_POINTS: usize = 2_000_000;
@@ -36,12 +38,24 @@ pub(super) fn at(params: &Params, now: Timestamp) -> Result<Option<Timestamp>, F
 }
 
 /// How hosts were, by name; all that were known then when none is named.
-/// Hosts of whom only resources are known then are left out of lists.
 pub(super) async fn hosts(app: &App, hosts: Vec<HostId>, at: Timestamp) -> Result<Vec<Host>, Failure> {
     let then = app.hub.read(move |store| store.history.state_at(&hosts, at)).await?;
-    let mut hosts: Vec<Host> = then.into_iter().filter_map(|then| host(then, at)).collect();
+    let of = |mut then: HostThen| {
+        let view = app.hub.host(then.id);
+        name(&mut then, view.as_ref());
+        host(then, at)
+    };
+    let mut hosts: Vec<Host> = then.into_iter().filter_map(of).collect();
     hosts.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(hosts)
+}
+
+/// What an agent saw before the hub knew of its host is told under the host's
+/// present name; nobody heard it then.
+fn name(then: &mut HostThen, view: Option<&HostView>) {
+    let presence = Presence::Never.as_str().to_owned();
+    let present = |view| HostFacts { presence, last_seen_at: None, ..records::facts(view) };
+    then.facts = then.facts.take().or_else(|| view.map(present));
 }
 
 /// The resources of a host as they were, by key, and its name then.
@@ -53,8 +67,10 @@ pub(super) async fn resources(
     let (catalogue, now) = (app.hub.catalogue(), app.hub.now());
     let raw = app.hub.resolved().config.history.raw.0;
     let is_raw = now.since(at) < raw;
+    let view = app.hub.host(id);
     let found = app.hub.read(move |store| {
         let Some(mut then) = store.history.state_at(&[id], at)?.pop() else { return Ok((None, BTreeMap::new())) };
+        name(&mut then, view.as_ref());
         let name = then.facts.as_ref().map(|facts| facts.name.to_string());
         settle(&mut then, at);
         read(store, &mut then, at, is_raw, &catalogue)?;

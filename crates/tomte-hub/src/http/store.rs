@@ -26,6 +26,8 @@ use super::system;
 use crate::Hub;
 use crate::access::Admin;
 
+/// A line of JSON after the other.
+pub(super) const LINES: &str = "application/x-ndjson";
 /// How often a line is sent at most.
 const EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 /// How long nothing is said at most, so that nobody takes silence for an end.
@@ -168,8 +170,9 @@ async fn work<T: Serialize + Send + 'static>(
             Err(_) => Some((line(&Step::<()>::Progress(Progress { done: 0, total: 0 })), told)),
         }
     });
-    let body = Body::from_stream(lines.map(Ok::<_, std::convert::Infallible>));
-    let kind = HeaderValue::from_static("application/x-ndjson");
+    // Some that read it ask once more after the end.
+    let body = Body::from_stream(lines.fuse().map(Ok::<_, std::convert::Infallible>));
+    let kind = HeaderValue::from_static(LINES);
     Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
 }
 

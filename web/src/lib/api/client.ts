@@ -2,7 +2,7 @@
 // that the hub could not be reached.
 import { hubUrl, queryText, type Query } from '../router.svelte';
 import { t } from '../strings';
-import type { Problem } from './schema';
+import type { Problem, Progress } from './schema';
 
 /** Why a request came to nothing. */
 export class ApiError extends Error {
@@ -32,8 +32,14 @@ export function onSignedOut(then: () => void) {
 
 type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
-/** Reads an answer, or throws an `ApiError`. */
-export async function call<T>(method: Method, path: string, options: { query?: Query; body?: unknown; signal?: AbortSignal } = {}): Promise<T> {
+interface Options {
+  query?: Query;
+  body?: unknown;
+  signal?: AbortSignal;
+}
+
+/** A good answer, not read yet; or throws an `ApiError`. */
+async function answer(method: Method, path: string, options: Options): Promise<Response> {
   let response: Response;
   try {
     response = await fetch(hubUrl(`api/v1/${path}`) + queryText(options.query ?? {}), {
@@ -47,14 +53,54 @@ export async function call<T>(method: Method, path: string, options: { query?: Q
     if (error instanceof DOMException && error.name === 'AbortError') throw error;
     throw new ApiError(null, t.errors.unreachable);
   }
-  if (response.ok) {
-    if (response.status === 204 || response.headers.get('content-length') === '0') return undefined as T;
-    const text = await response.text();
-    return (text ? JSON.parse(text) : undefined) as T;
-  }
+  if (response.ok) return response;
   const problem = await readProblem(response);
   if (response.status === 401 && path !== 'login') signedOut();
   throw new ApiError(problem, inWords(problem));
+}
+
+/** Reads an answer, or throws an `ApiError`. */
+export async function call<T>(method: Method, path: string, options: Options = {}): Promise<T> {
+  const response = await answer(method, path, options);
+  if (response.status === 204 || response.headers.get('content-length') === '0') return undefined as T;
+  const text = await response.text();
+  return (text ? JSON.parse(text) : undefined) as T;
+}
+
+/** A line of the answer to long work. */
+export type Step<T> = { progress: Progress } | { done: T } | { failed: Problem };
+
+/** Has long work done, which says line by line how far it has come. */
+export async function work<T>(path: string, progress: (so: Progress) => void): Promise<T> {
+  const response = await answer('POST', path, {});
+  let done: T | undefined;
+  try {
+    for await (const line of lines(response.body!)) {
+      const step = JSON.parse(line) as Step<T>;
+      if ('failed' in step) throw new ApiError(step.failed, inWords(step.failed));
+      if ('done' in step) done = step.done;
+      else progress(step.progress);
+    }
+  } catch (error) {
+    if (error instanceof ApiError) throw error;
+    throw new ApiError(null, t.errors.unreachable);
+  }
+  // The hub goes on by itself; only what came of it is not known.
+  if (done === undefined) throw new ApiError(null, t.errors.unreachable);
+  return done;
+}
+
+/** The lines of a stream, as they come. */
+export async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  const reader = stream.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
+  let rest = '';
+  for (;;) {
+    const { value, done } = await reader.read();
+    const parts = (rest + (value ?? '')).split('\n');
+    rest = done ? '' : parts.pop()!;
+    for (const part of parts) if (part) yield part;
+    if (done) return;
+  }
 }
 
 async function readProblem(response: Response): Promise<Problem> {

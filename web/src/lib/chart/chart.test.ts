@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { History, Series } from '../api/schema';
 import { parseSeries, seriesText } from './address';
-import { appended, chartData, csv, figures, gapsOf } from './data';
+import { appended, chartData, csv, figures, gapsOf, standingAt } from './data';
 import { namesOf, panelsOf, titleOf } from './names';
 import { chosen, moved, resolve, stepFor, widened } from './range';
 
@@ -61,6 +61,14 @@ describe('data', () => {
     expect(gapsOf(data.t, data.lines[0]!)).toEqual([[4, 5]]);
     const fast = chartData({ from: 0, to: 1, series: [series('a', [1, 1, 1, 1], { t: [0, 10, 20, 60] })] });
     expect(gapsOf(fast.t, { ...fast.lines[0]!, gap: 30 })).toEqual([[2, 3]]);
+  });
+
+  it('tells what each line stands at, though its host was read at another moment', () => {
+    const { t, lines } = chartData({ from: 0, to: 1, series: [series('a', [1, 2, 3], { t: [0, 10, 20] }), series('b', [7, 8], { t: [4, 14] })] });
+    expect(t).toEqual([0, 4, 10, 14, 20]);
+    expect(lines.map((line) => standingAt(t, line, 2))).toEqual([2, 1]);
+    expect(standingAt(t, lines[1]!, 0), 'nothing before').toBeNull();
+    expect(standingAt(t, { ...lines[1]!, gap: 5 }, 4), 'too long ago').toBeNull();
   });
 
   it('follows: adds what is newer, drops what is too old', () => {

@@ -77,6 +77,12 @@ export function gapsOf(t: number[], line: Line): [number, number][] {
   return gaps;
 }
 
+/** The place of the reading that a line stands at: hosts are not read at the same moments. */
+export function standingAt(t: number[], line: Line, index: number): number | null {
+  for (let place = index; place >= 0 && t[index]! - t[place]! <= line.gap; place -= 1) if (line.mean[place] !== null) return place;
+  return null;
+}
+
 /** Adds what was just read. What is older than `from` is dropped. */
 export function appended(data: ChartData, at: number, values: Map<string, number>, from: number): ChartData {
   const lastTime = data.t[data.t.length - 1] ?? 0;

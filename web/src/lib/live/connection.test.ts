@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { LiveSnapshot } from '../api/schema';
-import { Connection, SILENCE, type LinkState, type Socket } from './connection';
+import { Connection, SILENCE, TRY, type LinkState, type Socket } from './connection';
 
 /** The hub, as the connection sees it. */
 class Hub {
@@ -122,6 +122,23 @@ describe('the connection', () => {
     await vi.advanceTimersByTimeAsync(SILENCE);
     expect(hub.connection.state).toBe('lost');
     expect(hub.socket.closed).toBe(true);
+  });
+
+  it('knows when the hub was last heard, and does not wait for a try that hangs', async () => {
+    hub.connection.start();
+    hub.socket.onopen?.();
+    await vi.advanceTimersByTimeAsync(5_000);
+    hub.say({ id: 'a', type: 'delta', at: 'now' });
+    const heard = Date.now();
+    await vi.advanceTimersByTimeAsync(SILENCE);
+    expect(hub.connection.state).toBe('lost');
+    expect(hub.connection.heardAt).toBe(heard);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(hub.connection.state).toBe('connecting');
+    await vi.advanceTimersByTimeAsync(TRY);
+    expect(hub.connection.state, 'and tries again').toBe('lost');
+    expect(hub.retryAt! - Date.now()).toBe(2_000);
+    expect(hub.connection.heardAt).toBe(heard);
   });
 
   it('tells the hub what is no longer watched, unless another has taken its place', () => {

@@ -39,7 +39,9 @@ export interface Surroundings {
 const FIRST_PAUSE = 1_000;
 const LONGEST_PAUSE = 30_000;
 /** Silence for so long is looked into. */
-export const SILENCE = 45_000;
+export const SILENCE = 20_000;
+/** How long a try may take: a hub that hangs takes connections and says nothing. */
+export const TRY = 10_000;
 /** The code by which the hub says that a session has ended. */
 const POLICY = 1008;
 
@@ -51,6 +53,8 @@ export class Connection {
   #failures = 0;
   #timer: unknown = null;
   #watchdog: unknown = null;
+  /** When the hub was last heard. */
+  heardAt: number | null = null;
 
   constructor(around: Surroundings) {
     this.#around = around;
@@ -104,18 +108,21 @@ export class Connection {
     const socket = this.#around.open();
     this.#socket = socket;
     socket.onopen = () => {
+      this.heardAt = this.#around.now();
       this.#failures = 0;
       this.#enter('live');
       for (const { request } of this.#subscriptions.values()) this.#ask(request);
       this.#watch();
     };
     socket.onmessage = ({ data }) => {
+      this.heardAt = this.#around.now();
       this.#watch();
       this.#hear(data);
     };
     socket.onclose = ({ code }) => {
       if (this.#socket === socket) void this.#closed(code);
     };
+    this.#watchdog = this.#around.setTimeout(() => this.#socket === socket && void this.#closed(1006), TRY);
   }
 
   async #closed(code: number) {
@@ -146,7 +153,10 @@ export class Connection {
     const socket = this.#socket;
     const found = await this.#around.probe();
     if (this.#socket !== socket || socket === null) return;
-    if (found === 'well') return this.#watch();
+    if (found === 'well') {
+      this.heardAt = this.#around.now();
+      return this.#watch();
+    }
     socket.onclose = null;
     socket.close();
     await this.#closed(found === 'refused' ? POLICY : 1006);

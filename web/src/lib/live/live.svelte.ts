@@ -94,7 +94,7 @@ class Live {
 
   #changed(state: LinkState, retryAt: number | null) {
     // Trying again is still being lost.
-    if (state === 'lost') this.lostAt ??= Date.now();
+    if (state === 'lost') this.lostAt ??= this.#connection.heardAt ?? Date.now();
     if (state === 'live' || state === 'idle') this.lostAt = null;
     this.state = state;
     this.retryAt = retryAt;

@@ -66,6 +66,25 @@ async fn hosts_are_told_as_they_were() {
     );
 }
 
+/// An agent that watched alone for a while sends what it saw once it is let in.
+#[tokio::test]
+async fn what_an_agent_saw_before_the_hub_knew_of_it_is_told_too() {
+    let hub = TestHub::new();
+    hub.forward(60_000);
+    let nas = hub.enrol("nas").await;
+    hub.report(nas, "cpu", 1, vec![cpu(0.25)]);
+    // What the hub knows of a host begins with this.
+    pass(&hub, nas, 600, true).await;
+    let at = |seconds: i64| format!("at={}", START + seconds * 1000);
+    let then = hub.get(&format!("/api/v1/hosts?{}", at(65))).await["items"][0].clone();
+    assert_eq!((&then["name"], &then["presence"], &then["resources"]), (&json!("nas"), &json!("never"), &json!(1)));
+    assert_eq!(hub.get(&format!("/api/v1/hosts/nas?{}", at(65))).await["presence"], "never");
+    let resources = hub.get(&format!("/api/v1/hosts/nas/resources?{}", at(65))).await;
+    assert_eq!(resources["items"][0]["readings"], json!({"usage_ratio": 0.25}));
+    assert_eq!(hub.get(&format!("/api/v1/hosts?{}", at(55))).await["items"], json!([]), "nothing was seen yet");
+    assert_eq!(hub.get(&format!("/api/v1/hosts?{}", at(660))).await["items"][0]["presence"], "online");
+}
+
 #[tokio::test]
 async fn resources_are_told_as_they_were_with_the_readings_of_then() {
     let (hub, _) = story().await;

@@ -27,10 +27,16 @@ async fn what_is_kept_is_counted_checked_and_compacted() {
     let Some(Step::Done(Checked { sound: true, .. })) = steps(&checked).pop() else { panic!("{}", checked.text) };
     let compacted = hub.local(Method::POST, "/api/v1/store/compact", None).await;
     let Some(Step::Done(Compacted { .. })) = steps(&compacted).pop() else { panic!("{}", compacted.text) };
+    // As browsers ask: line by line still, not packed.
+    let token = format!("Bearer {}", hub.token("browser", Role::Admin).await);
+    let headers = [("authorization", token.as_str()), ("accept-encoding", "gzip, deflate, br")];
+    let checked = hub.send(stranger(), request(Method::POST, "/api/v1/store/check", &headers, None)).await;
+    let Some(Step::Done(Checked { sound: true, .. })) = steps(&checked).pop() else { panic!("{}", checked.text) };
+    assert!(!checked.headers.contains_key("content-encoding"));
     let audit = hub.get("/api/v1/audit").await;
     let actions: Vec<_> =
         audit["items"].as_array().unwrap().iter().map(|line| line["action"].as_str().unwrap()).collect();
-    assert_eq!(actions[..2], ["store.compact", "store.check"]);
+    assert_eq!(actions[..4], ["store.check", "token.add", "store.compact", "store.check"]);
 }
 
 #[tokio::test]
