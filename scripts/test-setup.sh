@@ -13,6 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 tools=${TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tomte/tools}
 PATH="$tools/bin:$PATH"
 cargo_deny_version=0.20.2
+bottom_version=0.15.0
 musl=x86_64-unknown-linux-musl
 
 say() { echo "test-setup: $*"; }
@@ -109,6 +110,14 @@ cargo_deny() {
   say "cargo-deny could not be built; dependencies will not be checked"
 }
 
+# The peer of tomte top, from its source likewise.
+bottom() {
+  has btm && return 0
+  say "building bottom $bottom_version into $tools/bin (once, some minutes)"
+  cargo install bottom --quiet --locked --version "$bottom_version" --root "$tools" ||
+    say "bottom could not be built; its figures will be those of another day"
+}
+
 # Node.js as the build of the browser UI wants it. Where the distribution's is
 # older, npm has it as a package, which is kept with our tools.
 recent_node() {
@@ -178,6 +187,7 @@ for group in "${@:-test}"; do
       program_of prometheus-node-exporter prometheus-node-exporter
       program_of prometheus prometheus
       program_of victoria-metrics victoria-metrics
+      bottom
       ;;
     vm)
       wanted qemu-system-x86_64 qemu-system-x86

@@ -4,7 +4,8 @@
 //! It changes nothing but a folder of its own, talks to loopback only, and ends
 //! everything it starts. Nothing here is a test: figures depend on the machine.
 //! `docs/benchmarks.md` tells what each figure means and what was found. Start
-//! at [`run`]; a module per figure: [`agent`], [`collectors`], [`latency`], [`ingest`], [`history`].
+//! at [`run`]; a module per figure: [`agent`], [`collectors`], [`latency`], [`ingest`], [`history`],
+//! [`top`].
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
 
 mod agent;
@@ -22,6 +23,8 @@ mod peers;
 mod process;
 mod proxy;
 mod table;
+mod terminal;
+mod top;
 mod workload;
 
 use std::path::PathBuf;
@@ -65,6 +68,9 @@ struct Options {
     /// The agent as one static binary
     #[arg(long, value_name = "PROGRAM", default_value = "target/x86_64-unknown-linux-musl/dist-agent/tomte-agent")]
     static_agent: PathBuf,
+    /// The peer of `tomte top`; figures of another day where it is not there
+    #[arg(long, value_name = "PROGRAM", default_value = "btm")]
+    bottom: PathBuf,
     /// The agent's peer
     #[arg(long, value_name = "PROGRAM", default_value = "prometheus-node-exporter")]
     node_exporter: PathBuf,
@@ -82,6 +88,8 @@ enum What {
     Ingest,
     /// What years of readings cost, and what it takes to ask for them
     History,
+    /// What `tomte top` costs
+    Top,
 }
 
 /// A history that is measured.
@@ -153,6 +161,10 @@ async fn run(options: Options) -> Result<()> {
             }
         }
     }
+    if wanted(What::Top) {
+        let size = top_size(options.quick);
+        print(&top::run(&programs, &options.bottom, &work, &size).await.context("measuring tomte top")?);
+    }
     println!("load after: {}", machine::load());
     println!(
         "MB are 1,000,000 bytes. \"recorded\": measured on another day, see docs/benchmarks.md; all else in this run."
@@ -165,7 +177,11 @@ fn print(figures: &[Figure]) {
 }
 
 fn programs(options: &Options) -> Result<Programs> {
-    for program in [&options.hub, &options.agent, &options.static_agent] {
+    // `tomte top` is the hub's program, and shows simulated hosts.
+    let alone = options.what == [What::Top];
+    let needed =
+        [Some(&options.hub), Some(&options.agent).filter(|_| !alone), Some(&options.static_agent).filter(|_| !alone)];
+    for program in needed.into_iter().flatten() {
         if !program.exists() {
             bail!("{} is missing: run `make bench`, which builds it", program.display());
         }
@@ -215,6 +231,15 @@ fn ingest_size(quick: bool) -> ingest::Size {
     } else {
         let fleets = vec![10, 25, 100, 1_000];
         ingest::Size { fleets, reports: 60_000, paced_for: seconds(60), pace: seconds(10) }
+    }
+}
+
+fn top_size(quick: bool) -> top::Size {
+    let seconds = Duration::from_secs;
+    if quick {
+        top::Size { hosts: 5, many: 20, starts: 2, settle: seconds(3), watched_for: seconds(5), keys: 20 }
+    } else {
+        top::Size { hosts: 25, many: 200, starts: 9, settle: seconds(30), watched_for: seconds(60), keys: 300 }
     }
 }
 

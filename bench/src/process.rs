@@ -48,6 +48,12 @@ impl Running {
         Ok(Self { child, log })
     }
 
+    /// Starts a program that has a terminal already: what it says is there.
+    pub(crate) fn on_terminal(mut command: Command) -> Result<Self> {
+        let child = command.spawn().with_context(|| format!("starting {}", command.get_program().display()))?;
+        Ok(Self { child, log: PathBuf::new() })
+    }
+
     /// What it has said so far.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

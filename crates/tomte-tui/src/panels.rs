@@ -22,6 +22,8 @@ pub(crate) enum Show {
     Value(Text),
     /// A reading from 0 to 1, as a bar.
     Meter(Text),
+    /// The first of these readings that it has.
+    AnyValue(&'static [&'static str]),
     /// A reading, and the one that it is a part of.
     Part(Text, Text),
     /// How it stands: why, else this attribute.
@@ -56,6 +58,8 @@ pub(crate) enum Body {
     Updates,
     /// The busiest processes.
     Processes,
+    /// A row a reading: of resources that have few in common.
+    Readings,
     /// What the machine is.
     System,
 }
@@ -88,6 +92,7 @@ enum Part {
     Label(&'static [&'static str]),
     Attribute(&'static str),
     Value(&'static str),
+    AnyOf(&'static [&'static str]),
     Meter(&'static str),
     Of(&'static str, &'static str),
     Standing(&'static str),
@@ -99,6 +104,7 @@ impl Part {
             Self::Label(attributes) => Show::Label(attributes),
             Self::Attribute(name) => Show::Attribute(name.into()),
             Self::Value(field) => Show::Value(field.into()),
+            Self::AnyOf(fields) => Show::AnyValue(fields),
             Self::Meter(field) => Show::Meter(field.into()),
             Self::Of(part, whole) => Show::Part(part.into(), whole.into()),
             Self::Standing(attribute) => Show::Standing(attribute),
@@ -106,7 +112,23 @@ impl Part {
     }
 }
 
-use Part::{Attribute, Label, Meter, Of, Standing, Value};
+use Part::{AnyOf, Attribute, Label, Meter, Of, Standing, Value};
+
+/// Where a probe's value is: in the field of its unit.
+const PROBED: &[&str] = &[
+    "value",
+    "value_ratio",
+    "value_bytes",
+    "value_bytes_per_second",
+    "value_per_second",
+    "value_seconds",
+    "value_celsius",
+    "value_hertz",
+    "value_watts",
+    "value_volts",
+    "value_amperes",
+    "on",
+];
 
 /// Every panel with a face of its own, in the order of the page.
 const PANELS: &[Def] = &[
@@ -208,6 +230,21 @@ const PANELS: &[Def] = &[
         rows: 10,
     },
     Def {
+        id: "engines",
+        title: "Container engine",
+        kinds: &["container_engine"],
+        body: Body::Table,
+        columns: &[
+            ("ENGINE", Label(&[]), 0),
+            ("VERSION", Attribute("version"), 9),
+            ("RUNNING", Of("running", "containers"), 7),
+            ("IMAGES", Value("images_bytes"), 6),
+            ("VOLUMES", Value("volumes_bytes"), 7),
+            ("CACHE", Value("build_cache_bytes"), 5),
+        ],
+        rows: 3,
+    },
+    Def {
         id: "guests",
         title: "Guests",
         kinds: &["guest"],
@@ -222,6 +259,19 @@ const PANELS: &[Def] = &[
         rows: 10,
     },
     Def {
+        id: "clusters",
+        title: "Proxmox cluster",
+        kinds: &["cluster"],
+        body: Body::Table,
+        columns: &[
+            ("CLUSTER", Label(&[]), 0),
+            ("", Standing("offline"), 20),
+            ("NODES", Of("online_nodes", "nodes"), 7),
+            ("QUORUM", Value("quorate"), 6),
+        ],
+        rows: 3,
+    },
+    Def {
         id: "nodes",
         title: "Proxmox nodes",
         kinds: &["node"],
@@ -232,6 +282,7 @@ const PANELS: &[Def] = &[
             ("CPU", Value("cpu_ratio"), 5),
             ("MEMORY", Of("memory_used_bytes", "memory_total_bytes"), 11),
             ("GUESTS", Of("running_guests", "guests"), 6),
+            ("FAILED TASKS", Value("failed_tasks"), 12),
         ],
         rows: 8,
     },
@@ -247,6 +298,21 @@ const PANELS: &[Def] = &[
             ("", Of("used_bytes", "total_bytes"), 11),
         ],
         rows: 8,
+    },
+    Def {
+        id: "replications",
+        title: "Proxmox replication",
+        kinds: &["replication"],
+        body: Body::Table,
+        columns: &[
+            ("JOB", Label(&[]), 7),
+            ("TO", Attribute("target"), 0),
+            ("STATE", Standing("state"), 14),
+            ("LAST", Value("age_seconds"), 5),
+            ("TOOK", Value("duration_seconds"), 5),
+            ("NEXT", Value("until_next_run_seconds"), 5),
+        ],
+        rows: 6,
     },
     Def {
         id: "backups",
@@ -285,6 +351,36 @@ const PANELS: &[Def] = &[
         body: Body::Table,
         columns: &[("CHECK", Label(&[]), 0), ("", Standing("target"), 20), ("TOOK", Value("latency_seconds"), 5)],
         rows: 8,
+    },
+    Def {
+        id: "peers",
+        title: "Peers",
+        kinds: &["peer"],
+        body: Body::Table,
+        columns: &[
+            ("PEER", Label(&[]), 0),
+            ("ENDPOINT", Attribute("endpoint"), 15),
+            ("SEEN", Value("handshake_age_seconds"), 5),
+            ("IN", Value("receive_bytes_per_second"), 5),
+            ("OUT", Value("transmit_bytes_per_second"), 5),
+        ],
+        rows: 6,
+    },
+    Def {
+        id: "probes",
+        title: "Own probes",
+        kinds: &["probe"],
+        body: Body::Table,
+        columns: &[("PROBE", Label(&[]), 0), ("SAYS", Standing("text"), 20), ("VALUE", AnyOf(PROBED), 7)],
+        rows: 6,
+    },
+    Def {
+        id: "textfiles",
+        title: "Text files",
+        kinds: &["textfile"],
+        body: Body::Readings,
+        columns: &[("FILE", Label(&[]), 0), ("READING", Label(&[]), 0), ("VALUE", Label(&[]), 8)],
+        rows: 6,
     },
     Def {
         id: "sensors",
@@ -326,6 +422,21 @@ const PANELS: &[Def] = &[
             ("QUOTA", Value("quota_used_ratio"), 5),
         ],
         rows: 6,
+    },
+    Def {
+        id: "arc",
+        title: "ZFS cache",
+        kinds: &["arc"],
+        body: Body::Table,
+        columns: &[
+            ("CACHE", Label(&[]), 0),
+            ("SIZE", Of("size_bytes", "maximum_bytes"), 11),
+            ("HITS", Value("hit_ratio"), 5),
+            ("MISSES/S", Value("misses_per_second"), 8),
+            ("L2", Value("l2_size_bytes"), 5),
+            ("L2 HITS", Value("l2_hit_ratio"), 7),
+        ],
+        rows: 2,
     },
     Def {
         id: "pressure",
@@ -461,6 +572,7 @@ mod tests {
                     Attribute(name) => attribute(name),
                     Standing(name) => name.is_empty() || attribute(name),
                     Value(name) | Meter(name) => field(name),
+                    AnyOf(names) => names.iter().all(|name| field(name)),
                     Of(part, whole) => field(part) && field(whole),
                 };
                 assert!(there, "{}", def.id);

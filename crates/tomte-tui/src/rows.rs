@@ -87,13 +87,15 @@ pub(crate) fn grid(app: &App, panel: &Panel, zoomed: bool) -> Grid {
     let empty = Grid { heads: Vec::new(), rows: Vec::new() };
     let Some(detail) = &app.shown().detail else { return empty };
     let mut grid = match panel.body {
+        Body::Table | Body::Network if zoomed => with_lists(table(app, panel, detail, zoomed), detail),
         Body::Table | Body::Network => table(app, panel, detail, zoomed),
         Body::Problems => problems(app),
         Body::Cpu => cpu(app, detail, zoomed),
         Body::Memory => memory(detail),
         Body::Pools => pools(app, panel, detail, zoomed),
-        Body::Updates => updates(detail),
-        Body::Processes => processes(detail, zoomed),
+        Body::Updates => updates(app, detail),
+        Body::Processes => processes(app, detail, zoomed),
+        Body::Readings => readings(app, panel, detail),
         Body::System => system(app, detail),
     };
     if !app.host.filter.is_empty() && app.host.focus == panel.id {
@@ -112,7 +114,7 @@ fn row(resource: &Resource, field: Option<&str>, cells: Vec<Cell>) -> Row {
 
 /// A row a resource: what is wrong first, then by name as people count.
 fn table(app: &App, panel: &Panel, detail: &Detail, zoomed: bool) -> Grid {
-    let number = |show: &Show| matches!(show, Show::Value(_) | Show::Part(..));
+    let number = |show: &Show| matches!(show, Show::Value(_) | Show::AnyValue(_) | Show::Part(..));
     // Where there is room, what is wrong is told whole.
     let wide = |show: &Show| zoomed && matches!(show, Show::Standing(_));
     let width = |column: &Column| if wide(&column.show) { 0 } else { column.width };
@@ -152,6 +154,7 @@ fn cell(app: &App, resource: &Resource, show: &Show) -> Cell {
             Cell::plain(label.filter(|label| !label.is_empty()).unwrap_or_else(|| resource.name.clone()))
         }
         Show::Attribute(name) => resource.attributes.get(name.as_ref()).map_or_else(nothing, |v| Cell::dim(written(v))),
+        Show::AnyValue(fields) => fields.iter().find_map(|field| short(field)).map_or_else(nothing, Cell::plain),
         Show::Value(field) => {
             let judged = resource.problems.iter().find(|problem| problem.field == field.as_ref());
             let tone = judged.map_or(Tone::Plain, |problem| Tone::Status(Some(problem.status)));
@@ -177,6 +180,70 @@ fn cell(app: &App, resource: &Resource, show: &Show) -> Cell {
             }
         }
     }
+}
+
+/// Below each resource, what its lists say: a guest's interfaces, the tasks of
+/// a node that failed. Only where a panel has the screen to itself.
+fn with_lists(grid: Grid, detail: &Detail) -> Grid {
+    let mut rows = Vec::new();
+    for row in grid.rows {
+        let about = row.about.clone();
+        rows.push(row);
+        let Some(resource) = about.as_ref().and_then(|(key, _)| detail.resources.get(key)) else { continue };
+        for table in resource.tables.values() {
+            rows.extend(table.rows.iter().map(|cells| {
+                let told =
+                    table.columns.iter().zip(cells).filter_map(|(column, cell)| in_words(column, cell.as_ref()?));
+                let text = format!("    {}", told.collect::<Vec<_>>().join("  "));
+                Row { cells: vec![Cell::dim(text)], about: about.clone(), status: None, stale: resource.stale }
+            }));
+        }
+    }
+    Grid { heads: grid.heads, rows }
+}
+
+/// A cell of a list; its column's name tells its unit, as a field's does.
+fn in_words(column: &str, cell: &Scalar) -> Option<String> {
+    let unit =
+        [("_bytes", Unit::Bytes), ("_ratio", Unit::Ratio), ("_celsius", Unit::Celsius), ("_seconds", Unit::Seconds)];
+    match cell {
+        Scalar::Text(text) => (!text.is_empty()).then(|| text.clone()),
+        Scalar::Bool(true) => Some(column.replace('_', " ")),
+        Scalar::Bool(false) => None,
+        Scalar::Number(number) => {
+            let unit = unit.iter().find(|(suffix, _)| column.ends_with(suffix));
+            Some(unit.map_or_else(|| units::number(*number), |(_, unit)| units::short(unit, *number)))
+        }
+    }
+}
+
+/// Each reading by itself, named as it is.
+fn readings(app: &App, panel: &Panel, detail: &Detail) -> Grid {
+    let numbers = panel.columns.len().saturating_sub(1);
+    let heads = panel.columns.iter().enumerate();
+    let heads = heads.map(|(place, column)| head(&column.title, column.width, place == numbers)).collect();
+    let resources = panel.kinds.iter().flat_map(|kind| of_kind(&detail.resources, kind));
+    let rows = resources.flat_map(|resource| {
+        resource.readings.iter().map(|(field, value)| {
+            let unit = unit(&app.catalogue, &resource.kind, field);
+            let judged = resource.problems.iter().find(|problem| problem.field == *field);
+            let tone = judged.map_or(Tone::Plain, |problem| Tone::Status(Some(problem.status)));
+            let cells = vec![
+                Cell::plain(resource.name.clone()),
+                Cell::dim(field.clone()),
+                Cell::new(units::short(&unit, *value), tone),
+            ];
+            Row { status: judged.map(|problem| problem.status), ..row(resource, Some(field), cells) }
+        })
+    });
+    Grid { heads, rows: rows.collect() }
+}
+
+/// In the past, where a list would be: lists are of the present only.
+fn not_kept(app: &App, resource: &Resource, list: &str) -> Option<Row> {
+    app.travel.as_ref().filter(|_| app.frozen.is_some() && !resource.tables.contains_key(list))?;
+    let cells = vec![Cell::dim("  this list is not kept: it is told of the present only")];
+    Some(Row { cells, about: about(resource, None), status: None, stale: resource.stale })
 }
 
 /// Names in the order that people expect: `eth2` before `eth10`.
@@ -239,15 +306,15 @@ fn meter(resource: &Resource, field: &str) -> Cell {
 }
 
 fn cpu(app: &App, detail: &Detail, zoomed: bool) -> Grid {
-    let heads = vec![head("", 6, false), head("", 0, false), head("", 26, false)];
+    let heads = vec![head("", 6, false), head("", 0, false), head("", 28, false)];
     let mut rows = Vec::new();
     let hertz = |resource: &Resource| {
         ratio(resource, "frequency_hertz").map(|value| units::long(&Unit::Hertz, value, app.glyphs.ascii))
     };
     for cpu in of_kind(&detail.resources, "cpu") {
-        let parts = [("usr", "user_ratio"), ("sys", "system_ratio"), ("io", "iowait_ratio"), ("steal", "steal_ratio")];
+        let parts = [("usr", "user_ratio"), ("sys", "system_ratio"), ("io", "iowait_ratio"), ("st", "steal_ratio")];
         let told = parts.iter().filter_map(|(name, field)| {
-            let value = ratio(cpu, field).filter(|value| *name != "steal" || *value > 0.0)?;
+            let value = ratio(cpu, field).filter(|value| *name != "st" || *value > 0.0)?;
             Some(format!("{name} {}", units::percent(value)))
         });
         let told: Vec<String> = told.collect();
@@ -363,6 +430,7 @@ fn pools(app: &App, panel: &Panel, detail: &Detail, zoomed: bool) -> Grid {
         let key = pool_row.about.as_ref().map(|(key, _)| key.clone());
         rows.push(pool_row);
         let pool = key.as_ref().and_then(|key| detail.resources.get(key));
+        rows.extend(pool.and_then(|pool| not_kept(app, pool, "vdevs")));
         let Some((pool, vdevs)) = pool.and_then(|pool| Some((pool, pool.tables.get("vdevs")?))) else { continue };
         for cells in &vdevs.rows {
             let words = |name: &str| words(vdevs, cells, name);
@@ -417,7 +485,7 @@ fn pools(app: &App, panel: &Panel, detail: &Detail, zoomed: bool) -> Grid {
 
 /// How many updates wait and whether a restart is due, then the packages, those
 /// for security first.
-fn updates(detail: &Detail) -> Grid {
+fn updates(app: &App, detail: &Detail) -> Grid {
     let heads = vec![head("PACKAGE", 0, false), head("INSTALLED", 16, false), head("OFFERED", 16, false)];
     let mut rows = Vec::new();
     for updates in of_kind(&detail.resources, "updates") {
@@ -447,6 +515,7 @@ fn updates(detail: &Detail) -> Grid {
                 stale: updates.stale,
             });
         }
+        rows.extend(not_kept(app, updates, "packages").filter(|_| count("pending") > 0.0));
         let Some(packages) = updates.tables.get("packages") else { continue };
         for cells in &packages.rows {
             let security = matches!(column(packages, cells, "security"), Some(Scalar::Bool(true)));
@@ -467,7 +536,7 @@ fn updates(detail: &Detail) -> Grid {
 }
 
 /// The busiest processes: by processor time; zoomed, those by memory below.
-fn processes(detail: &Detail, zoomed: bool) -> Grid {
+fn processes(app: &App, detail: &Detail, zoomed: bool) -> Grid {
     let heads = vec![
         head("PID", 7, true),
         head("PROCESS", 0, false),
@@ -477,6 +546,7 @@ fn processes(detail: &Detail, zoomed: bool) -> Grid {
     ];
     let mut rows = Vec::new();
     for process in of_kind(&detail.resources, "process") {
+        rows.extend(not_kept(app, process, "top_by_cpu"));
         let lists: &[&str] = if zoomed { &["top_by_cpu", "top_by_memory"] } else { &["top_by_cpu"] };
         for list in lists {
             let Some(table) = process.tables.get(*list) else { continue };

@@ -299,8 +299,56 @@ pub(crate) fn everything(id: HostId) -> Vec<Resource> {
             &[("name", "datenbank"), ("state", "running")],
         ),
         with(
-            all("node", "pve", &[("cpu_ratio", 0.2), ("running_guests", 3.0), ("guests", 5.0)]),
+            all(
+                "container_engine",
+                "docker",
+                &[("running", 11.0), ("containers", 14.0), ("images_bytes", 8.1e9), ("volumes_bytes", 3.2e10)],
+            ),
+            &[("version", "28.5.1")],
+        ),
+        with(
+            all("cluster", "home", &[("quorate", 1.0), ("nodes", 3.0), ("online_nodes", 2.0)]),
+            &[("offline", "pve-3")],
+        ),
+        with(
+            tabled(
+                all(
+                    "node",
+                    "pve",
+                    &[("cpu_ratio", 0.2), ("running_guests", 3.0), ("guests", 5.0), ("failed_tasks", 1.0)],
+                ),
+                "failed",
+                &["type", "id", "user", "started", "ended", "error"],
+                &[&[words("vzdump"), words("101"), words("root@pam"), None, None, words("exit code 255")]],
+            ),
             &[("state", "online")],
+        ),
+        with(
+            all(
+                "replication",
+                "101-0",
+                &[("age_seconds", 620.0), ("duration_seconds", 3.2), ("until_next_run_seconds", 280.0)],
+            ),
+            &[("state", "ok"), ("target", "pve-2")],
+        ),
+        with(
+            all(
+                "peer",
+                "wg0/phone",
+                &[
+                    ("handshake_age_seconds", 71.0),
+                    ("receive_bytes_per_second", 1.4e4),
+                    ("transmit_bytes_per_second", 2.9e5),
+                ],
+            ),
+            &[("endpoint", "198.51.100.7:51820")],
+        ),
+        with(all("probe", "ups", &[("value_ratio", 0.98), ("duration_seconds", 0.02)]), &[("text", "on line")]),
+        all("textfile", "backup{job=\"db\"}", &[("backup_last_success", 1.0), ("file_age_seconds", 410.0)]),
+        all(
+            "arc",
+            "arc",
+            &[("size_bytes", 7.2e9), ("maximum_bytes", 1.6e10), ("hit_ratio", 0.987), ("misses_per_second", 12.0)],
         ),
         with(
             all("storage", "local-zfs", &[("used_ratio", 0.4), ("used_bytes", 4e11), ("total_bytes", 1e12)]),

@@ -559,12 +559,15 @@ pub(crate) enum HostCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ResourceCommand {
-    /// Resources of all hosts
+    /// What hosts are made of, all of them or some
     #[command(
         visible_alias = "ls",
         after_help = "Examples:\n  tomte resource list --status warning\n  tomte resource list --kind filesystem --search /mnt"
     )]
     List {
+        /// Only of this host; may be given more than once
+        #[arg(long, value_name = "HOST")]
+        host: Vec<String>,
         /// Only this kind
         #[arg(long)]
         kind: Option<String>,

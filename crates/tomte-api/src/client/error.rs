@@ -43,7 +43,7 @@ pub enum ClientError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Nothing answers there.
-    #[error("hub not reachable at {endpoint}: {}", in_words(why))]
+    #[error("{}", unreachable(endpoint, why))]
     Unreachable {
         /// Where.
         endpoint: String,
@@ -75,6 +75,12 @@ pub enum ClientError {
         /// Why.
         #[source]
         source: Box<tokio_tungstenite::tungstenite::Error>,
+    },
+    /// Nobody answers on the live stream any more.
+    #[error("no answer from {endpoint} any more")]
+    Silent {
+        /// Where.
+        endpoint: String,
     },
     /// The hub went away in the middle of long work.
     #[error("{endpoint} went away before the work was done")]
@@ -138,17 +144,33 @@ impl ClientError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Broken { .. } | Self::Stream { .. } | Self::Timeout { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Broken { .. }
+            | Self::Stream { .. }
+            | Self::Silent { .. }
+            | Self::Timeout { .. } => true,
             Self::Refused(problem) => problem.status >= 500 || problem.status == 429,
             _ => false,
         }
     }
 }
 
+/// At a socket there may be an agent as well as a hub.
+fn unreachable(endpoint: &str, why: &io::Error) -> String {
+    let words = in_words(why);
+    if endpoint.starts_with('/') {
+        format!("nothing answers at {endpoint}: {words}")
+    } else if why.kind() == io::ErrorKind::ConnectionRefused {
+        format!("hub not reachable at {endpoint}: {words}; does the hub run there?")
+    } else {
+        format!("hub not reachable at {endpoint}: {words}")
+    }
+}
+
 /// The system's words without its error number.
 fn in_words(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused; does the hub run there?".to_owned(),
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         io::ErrorKind::NotFound => "no such socket".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         io::ErrorKind::TimedOut => "no answer in time".to_owned(),

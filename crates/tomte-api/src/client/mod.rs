@@ -126,6 +126,12 @@ impl Client {
         &self.endpoint
     }
 
+    /// Closes the connection that is kept for the next request: it may lead
+    /// nowhere any more.
+    pub async fn hang_up(&self) {
+        self.kept.lock().await.take();
+    }
+
     /// Asks with GET; the answer is JSON.
     async fn get<T: DeserializeOwned>(&self, path: &str, pairs: &[(&str, String)]) -> Result<T, ClientError> {
         self.call(Method::GET, &url::with_query(path, pairs), None::<&()>).await

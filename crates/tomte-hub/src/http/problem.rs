@@ -69,7 +69,7 @@ impl Failure {
     /// There is no such thing.
     pub(crate) fn not_found(what: &str, name: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, &format!("no-such-{what}"), &format!("There is no such {what}"))
-            .detail(format!("there is no {what} {name:?}"))
+            .detail(format!("none is called {name:?}"))
     }
 
     /// It contradicts what is there.

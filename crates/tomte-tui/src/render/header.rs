@@ -25,20 +25,35 @@ pub(super) fn draw(app: &App, buffer: &mut Buffer, area: Rect) {
     let mut parts = facts(app);
     // What matters least goes first.
     let room = usize::from(area.right().saturating_sub(end + 2));
-    let needed =
-        |parts: &[(String, ratatui::style::Style)]| parts.iter().map(|(text, _)| width(text) + 2).sum::<usize>();
+    let needed = |parts: &[Fact]| parts.iter().map(|fact| width(&fact.text) + 2).sum::<usize>();
+    if needed(&parts) > room {
+        parts.retain(|fact| fact.short.is_some());
+    }
+    if needed(&parts) > room {
+        for fact in &mut parts {
+            fact.text = fact.short.take().unwrap_or_default();
+        }
+    }
     while !parts.is_empty() && needed(&parts) > room {
         parts.pop();
     }
     let mut x = area.right().saturating_sub(u16::try_from(needed(&parts)).unwrap_or(0) + 1);
-    for (text, style) in parts {
-        x += put(buffer, x + 2, area.y, area.width, &text, style, &app.glyphs) + 2;
+    for fact in parts {
+        x += put(buffer, x + 2, area.y, area.width, &fact.text, fact.style, &app.glyphs) + 2;
     }
 }
 
+struct Fact {
+    text: String,
+    /// Where there is little room; without it, it is left out there.
+    short: Option<String>,
+    style: ratatui::style::Style,
+}
+
 /// What matters most first.
-fn facts(app: &App) -> Vec<(String, ratatui::style::Style)> {
+fn facts(app: &App) -> Vec<Fact> {
     let mut parts = Vec::new();
+    let stands_still = app.theme.warning.patch(app.theme.selection);
     if let Some(travel) = &app.travel {
         let at = units::clock(travel.at, app.now, &app.surroundings.zone);
         let ago = units::age(travel.at, app.now);
@@ -47,10 +62,11 @@ fn facts(app: &App) -> Vec<(String, ratatui::style::Style)> {
             (Some(_), false) => "GOING TO",
             (None, false) => "PAST",
         };
-        parts.push((format!("{what} {at}, {ago} ago"), app.theme.warning.patch(app.theme.selection)));
+        let short = Some(format!("{what} {ago} ago"));
+        parts.push(Fact { text: format!("{what} {at}, {ago} ago"), short, style: stands_still });
     } else if let Some(frozen) = &app.frozen {
         let at = units::clock(frozen.at, app.now, &app.surroundings.zone);
-        parts.push((format!("FROZEN {at}"), app.theme.warning.patch(app.theme.selection)));
+        parts.push(Fact { text: format!("FROZEN {at}"), short: Some("FROZEN".to_owned()), style: stands_still });
     }
     if app.surroundings.target == Target::Agent {
         return parts;
@@ -60,18 +76,20 @@ fn facts(app: &App) -> Vec<(String, ratatui::style::Style)> {
     for status in [Status::Critical, Status::Warning, Status::Unknown] {
         let number = count(status);
         if number > 0 {
-            let text = format!("{} {number} {status}", app.glyphs.status(Some(status)));
-            parts.push((text, app.theme.status(Some(status))));
+            let short = format!("{} {number}", app.glyphs.status(Some(status)));
+            let text = format!("{short} {status}");
+            parts.push(Fact { text, short: Some(short), style: app.theme.status(Some(status)) });
         }
     }
     let away = hosts.values().filter(|known| known.host.presence == Presence::Offline).count();
     if away > 0 {
-        let text = format!("{} {away} offline", app.glyphs.presence(Presence::Offline));
-        parts.push((text, app.theme.dim));
+        let short = format!("{} {away}", app.glyphs.presence(Presence::Offline));
+        parts.push(Fact { text: format!("{short} offline"), short: Some(short), style: app.theme.dim });
     }
     if app.shown().told {
         let number = hosts.len();
-        parts.push((format!("{number} {}", if number == 1 { "host" } else { "hosts" }), app.theme.dim));
+        let text = format!("{number} {}", if number == 1 { "host" } else { "hosts" });
+        parts.push(Fact { text, short: None, style: app.theme.dim });
     }
     parts
 }

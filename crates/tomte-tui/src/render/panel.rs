@@ -54,7 +54,7 @@ pub(super) fn draw(app: &App, buffer: &mut Buffer, area: Rect, panel: &Panel) {
         y += 1;
     }
     if grid.rows.is_empty() && y < inner.bottom() {
-        let text = if filtered { "nothing matches" } else { "nothing" };
+        let text = if filtered { "nothing matches" } else { "nothing yet" };
         put(buffer, inner.x + 1, y, inner.width.saturating_sub(1), text, app.theme.dim, &app.glyphs);
     }
     for (place, row) in grid.rows.iter().enumerate().skip(cursor.offset) {
@@ -98,6 +98,12 @@ fn widths(grid: &Grid, room: u16) -> Vec<(u16, u16)> {
 
 fn draw_row(app: &App, buffer: &mut Buffer, area: Rect, row: &Row, heads: &[Head], widths: &[(u16, u16)]) {
     let trouble = row.status.filter(|status| *status > Status::Ok);
+    // A row of one cell is a sentence.
+    if let ([cell], 2..) = (row.cells.as_slice(), heads.len()) {
+        let style = if row.stale || cell.tone == Tone::Dim { app.theme.dim } else { app.theme.base };
+        put(buffer, area.x + 1, area.y, area.width.saturating_sub(2), &cell.text, style, &app.glyphs);
+        return;
+    }
     for ((cell, head), (x, width)) in row.cells.iter().zip(heads).zip(widths) {
         if *width == 0 {
             continue;

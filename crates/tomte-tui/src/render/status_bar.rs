@@ -118,6 +118,9 @@ fn hints(app: &App) -> Vec<(Action, &'static str)> {
         ],
         (None, Scope::Everywhere) => Vec::new(),
     };
+    if app.shown().hosts.len() < 2 {
+        hints.retain(|(action, _)| *action != Action::NextHost);
+    }
     if app.overlay.is_none() && app.view != View::Fleet && hints.len() < 6 {
         hints.push((Action::Back, "back"));
     }

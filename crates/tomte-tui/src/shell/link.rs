@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tomte_api::client::{Client, EventFilter, LiveStream, ResourceFilter};
 use tomte_api::live::Subscribe;
 
@@ -18,8 +18,6 @@ use crate::search::RESULTS;
 const CONNECT: Duration = Duration::from_secs(4);
 /// The first wait before a lost connection is made again, and the longest.
 const WAITS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(2)];
-/// After so long a silence it is asked whether anybody is there.
-const SILENCE: Duration = Duration::from_secs(40);
 /// How many questions are under way at once.
 const QUESTIONS: usize = 4;
 /// How many events a page has.
@@ -40,7 +38,9 @@ pub(super) struct Link {
     events: mpsc::Sender<Event>,
     places: Arc<Semaphore>,
     search: Option<AbortHandle>,
-    tasks: JoinSet<()>,
+    questions: JoinSet<()>,
+    /// The live stream, which ends with this.
+    _stream: JoinSet<()>,
 }
 
 /// An error with its causes, each once.
@@ -59,14 +59,28 @@ impl Link {
         // Each key press asks for little, and who asks reads the answers too:
         // the queue is as short as the list of subscriptions.
         let (commands, receiver) = mpsc::unbounded_channel();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(drive(client.clone(), receiver, events.clone()));
-        Self { client, commands, events, places: Arc::new(Semaphore::new(QUESTIONS)), search: None, tasks }
+        let mut stream = JoinSet::new();
+        stream.spawn(drive(client.clone(), receiver, events.clone()));
+        Self {
+            client,
+            commands,
+            events,
+            places: Arc::new(Semaphore::new(QUESTIONS)),
+            search: None,
+            questions: JoinSet::new(),
+            _stream: stream,
+        }
+    }
+
+    /// The connection is lost: what was asked will not be answered, and must
+    /// not stand in the way of what is asked next.
+    pub(super) fn lost(&mut self) {
+        self.questions.abort_all();
     }
 
     /// Does what the application wants of the hub.
     pub(super) fn perform(&mut self, effect: Effect) {
-        while self.tasks.try_join_next().is_some() {}
+        while self.questions.try_join_next().is_some() {}
         match effect {
             // Without a stream nobody listens, and everything is asked for anew.
             Effect::Subscribe(request) => drop(self.commands.send(Command::Subscribe(request))),
@@ -77,7 +91,7 @@ impl Link {
                     before.abort();
                 }
                 let (client, events, places) = (self.client.clone(), self.events.clone(), self.places.clone());
-                let handle = self.tasks.spawn(async move {
+                let handle = self.questions.spawn(async move {
                     let Ok(_place) = places.acquire().await else { return };
                     let answer = ask(&client, question).await.map(Box::new).map_err(|error| in_words(&error));
                     // The application is gone: so is the question.
@@ -89,7 +103,7 @@ impl Link {
             }
             Effect::Refresh(host) => {
                 let (client, events, places) = (self.client.clone(), self.events.clone(), self.places.clone());
-                self.tasks.spawn(async move {
+                self.questions.spawn(async move {
                     let Ok(_place) = places.acquire().await else { return };
                     if let Err(error) = client.refresh(&host, Vec::new()).await {
                         let _ = events.send(Event::Notice(in_words(&error))).await;
@@ -139,7 +153,7 @@ async fn drive(client: Arc<Client>, mut commands: mpsc::UnboundedReceiver<Comman
                 if events.send(Event::Connected).await.is_err() {
                     return;
                 }
-                match follow(&client, stream, &mut commands, &events).await {
+                match follow(stream, &mut commands, &events).await {
                     Some(why) => why,
                     None => return,
                 }
@@ -148,6 +162,8 @@ async fn drive(client: Arc<Client>, mut commands: mpsc::UnboundedReceiver<Comman
             Err(_) => "no answer in time".to_owned(),
         };
         tracing::warn!(why, "the connection is lost");
+        // What questions went over is no better.
+        client.hang_up().await;
         if events.send(Event::Lost(why)).await.is_err() {
             return;
         }
@@ -159,19 +175,14 @@ async fn drive(client: Arc<Client>, mut commands: mpsc::UnboundedReceiver<Comman
 /// Follows a stream to its end, and says why it ended; `None` when nobody
 /// listens any more.
 async fn follow(
-    client: &Client,
     mut stream: LiveStream,
     commands: &mut mpsc::UnboundedReceiver<Command>,
     events: &mpsc::Sender<Event>,
 ) -> Option<String> {
-    let mut heard = Instant::now();
     loop {
         tokio::select! {
             message = stream.next() => match message {
-                Ok(Some(message)) => {
-                    heard = Instant::now();
-                    events.send(Event::Told(Box::new(message))).await.ok()?;
-                }
+                Ok(Some(message)) => events.send(Event::Told(Box::new(message))).await.ok()?,
                 Ok(None) => return Some("the hub closed it".to_owned()),
                 Err(error) => return Some(in_words(&error)),
             },
@@ -182,14 +193,6 @@ async fn follow(
                 };
                 if let Err(error) = sent {
                     return Some(in_words(&error));
-                }
-            }
-            () = sleep_until(heard + SILENCE) => {
-                // A quiet hub is well; one that is gone without a word is not.
-                match timeout(CONNECT, client.health()).await {
-                    Ok(Ok(_)) => heard = Instant::now(),
-                    Ok(Err(error)) => return Some(in_words(&error)),
-                    Err(_) => return Some("no answer in time".to_owned()),
                 }
             }
         }

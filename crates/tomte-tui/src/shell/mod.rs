@@ -178,6 +178,9 @@ impl Shell {
     }
 
     fn take(&mut self, event: Event) -> Result<(), TopError> {
+        if matches!(event, Event::Lost(_)) {
+            self.link.lost();
+        }
         for effect in update(&mut self.app, event, now()) {
             match effect {
                 Effect::Bell => self.screen.ring()?,

@@ -88,6 +88,27 @@ fn a_lost_hub_is_told_and_what_comes_after_starts_anew() {
 }
 
 #[test]
+fn what_was_under_way_when_the_hub_was_lost_is_asked_for_again() {
+    let history = |effects: &[Effect]| {
+        let chart = |question: &Question| matches!(question, Question::History(query) if !query.series.is_empty());
+        effects.iter().filter(|effect| matches!(effect, Effect::Ask(_, question) if chart(question))).count()
+    };
+    let mut rig = Rig::host((120, 40));
+    rig.app.host.focus = "cpu".to_owned();
+    rig.keys("<enter>");
+    rig.event(Event::Lost("no answer".to_owned())).effects.clear();
+    rig.event(Event::Connected);
+    assert_eq!(history(&rig.effects), 1, "what was missed is read up on: {:?}", rig.effects);
+    // A moment that never arrived, and a search.
+    rig.keys("<esc>T<ctrl-k>nas");
+    rig.event(Event::Lost("no answer".to_owned()));
+    assert!(rig.screen().contains("no answer"), "the search does not wait any longer:\n{}", rig.screen());
+    rig.effects.clear();
+    rig.event(Event::Connected);
+    assert_eq!(asked_moment(&rig).0, NOW.millis() - 60_000);
+}
+
+#[test]
 fn a_late_message_of_a_former_subscription_counts_for_nothing() {
     let mut rig = Rig::fleet((120, 40), fleet(3));
     let stranger = Delta { removed_hosts: vec![host_id(0), host_id(1)], ..delta() };
@@ -539,6 +560,12 @@ fn one_steps_back_in_time_and_returns_to_the_present() {
     rig.answer(moment, Ok(Answer::Moment { hosts: then, resources, history }));
     assert!(rig.line("memory ").contains("77%"), "{}", rig.screen());
     assert!(!rig.app.subscribed.contains_key("host"), "nothing live is asked for in the past");
+    let processes = sample::resource(host_id(0), "process", "processes", &[("processes", 210.0)]);
+    rig.keys("T").answer(
+        moment,
+        Ok(Answer::Moment { hosts: vec![host(0, "nas-1")], resources: vec![processes], history: Default::default() }),
+    );
+    assert!(rig.screen().contains("this list is not kept"), "lists are of the present: {}", rig.screen());
     rig.keys("n");
     assert!(rig.app.frozen.is_none() && rig.app.subscribed.contains_key("host"));
 }

@@ -10,7 +10,7 @@ mod travel;
 
 use tomte_model::Timestamp;
 
-use crate::app::{App, Link};
+use crate::app::App;
 use crate::effect::{Effect, Event};
 
 /// Takes an event in, and returns what is to be done because of it.
@@ -28,16 +28,7 @@ pub fn update(app: &mut App, event: Event, now: Timestamp) -> Vec<Effect> {
         }
         Event::Tick => tick(app, before),
         Event::Connected => told::connected(app),
-        Event::Lost(why) => {
-            // The first of several tries tells since when.
-            let since = match &app.link {
-                Link::Down(since, _) => *since,
-                Link::Connecting(_) | Link::Up => app.now,
-            };
-            app.link = Link::Down(since, why);
-            app.subscribed.clear();
-            app.touch();
-        }
+        Event::Lost(why) => told::lost(app, why),
         Event::Told(message) => told::message(app, *message),
         Event::Answer(number, answer) => told::answer(app, number, answer),
         Event::Notice(text) => app.notify(text),

@@ -9,7 +9,7 @@ use crate::app::{App, EVENTS_KEPT, Link, Overlay, Target, View};
 use crate::columns::{COLUMNS, Source};
 use crate::effect::{Answer, Effect, Question};
 use crate::series::Points;
-use crate::update::travel;
+use crate::update::{actions, travel};
 use crate::world::DRAWN;
 
 /// How far back the fleet's little charts go.
@@ -23,6 +23,30 @@ pub(super) fn connected(app: &mut App) {
     app.ask(Question::Catalogue);
     ask_events(app);
     ask_usage(app);
+    // What was under way when the connection was lost was never answered.
+    if app.host.chart.is_some() && app.surroundings.target == Target::Hub {
+        actions::ask_chart(app);
+    }
+    if app.travel.as_ref().is_some_and(|travel| travel.waiting.is_some()) {
+        travel::again(app);
+    }
+}
+
+/// The stream is gone, and no question under way will be answered.
+pub(super) fn lost(app: &mut App, why: String) {
+    // The first of several tries tells since when.
+    let since = match &app.link {
+        Link::Down(since, _) => *since,
+        Link::Connecting(_) | Link::Up => app.now,
+    };
+    if let Some(Overlay::Search(search)) = &mut app.overlay
+        && search.waiting.take().is_some()
+    {
+        search.trouble = Some(why.clone());
+    }
+    app.link = Link::Down(since, why);
+    app.subscribed.clear();
+    app.touch();
 }
 
 /// Asks how busy the processors of the fleet were.

@@ -10,11 +10,12 @@ use crate::output::{Output, Text};
 
 pub(crate) async fn run(command: ResourceCommand, client: &Client, output: Output) -> anyhow::Result<()> {
     match command {
-        ResourceCommand::List { kind, status, search } => {
+        ResourceCommand::List { host, kind, status, search } => {
             let least = status.as_deref().map(parse_status).transpose()?;
             let statuses =
                 Status::ALL.into_iter().filter(|status| least.is_some_and(|least| *status >= least)).collect();
             let filter = ResourceFilter {
+                hosts: host,
                 kinds: kind.into_iter().collect(),
                 statuses,
                 text: search,

@@ -94,6 +94,43 @@ fn a_hub_that_goes_leaves_what_is_known_and_one_that_comes_back_is_found() {
 }
 
 #[test]
+fn a_hub_that_says_nothing_any_more_is_noticed_and_found_again() {
+    let (mut demo, folder) = demo();
+    let terminal = Terminal::open(100, 30, &top(&format!("--data {}", quoted(Path::new(&folder)))));
+    terminal.until("the hosts", |screen| (screen.contains("nas-1") && screen.contains("6 hosts")).then_some(()));
+    // Its connections stay open, and nothing comes.
+    demo.signal(Signal::STOP);
+    terminal.shows("disconnected");
+    assert!(terminal.screen().contains("nas-1"), "{}", terminal.screen());
+    demo.signal(Signal::CONT);
+    terminal.until("the connection", |screen| (!screen.contains("disconnected")).then_some(()));
+    terminal.press(&["q"]);
+    terminal.shows("left with 0");
+    demo.stop();
+}
+
+#[test]
+fn an_agent_alone_is_shown_and_found_again_after_it_was_killed() {
+    let place = tempfile::tempdir().unwrap();
+    let [config, socket] = ["agent.toml", "agent.sock"].map(|name| place.path().join(name));
+    let settings = format!("state_dir = {:?}\nsocket = {socket:?}\n", place.path().join("state"));
+    std::fs::write(&config, settings).unwrap();
+    let mut agent = run_agent(&config);
+    agent.wait_for_text("lives alone");
+    let terminal = Terminal::open(120, 40, &top(&format!("--agent {}", quoted(&socket))));
+    terminal.shows("Memory");
+    assert!(terminal.shows("all ").contains('%'), "{}", terminal.screen());
+    agent.kill();
+    terminal.shows("disconnected");
+    assert!(terminal.screen().contains("Memory"), "what is known stays:\n{}", terminal.screen());
+    let mut agent = run_agent(&config);
+    terminal.until("the connection", |screen| (!screen.contains("disconnected")).then_some(()));
+    terminal.press(&["q"]);
+    terminal.shows("left with 0");
+    agent.stop();
+}
+
+#[test]
 fn a_kill_gives_the_terminal_back() {
     let (mut demo, folder) = demo();
     for signal in ["TERM", "HUP", "INT"] {

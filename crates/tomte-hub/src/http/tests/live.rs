@@ -203,7 +203,7 @@ async fn the_client_reads_what_the_hub_writes() {
     client.forget_resource("vault", "filesystem", "/mnt/a:b").await.unwrap();
     let missing = client.host("gone").await.expect_err("there is none");
     assert_eq!(missing.problem().map(|p| p.status), Some(404));
-    assert_eq!(missing.to_string(), "There is no such host: there is no host \"gone\"");
+    assert_eq!(missing.to_string(), "There is no such host: none is called \"gone\"");
 }
 
 #[tokio::test]
