@@ -10,7 +10,7 @@ MUSL := x86_64-unknown-linux-musl
 SCRIPTS := .ci/run $(wildcard scripts/*.sh scripts/vm/*.sh)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint deny advisories shellcheck docs web bench costs fuzz test-vm musl dist clean
+.PHONY: help run demo test test-vm test-ha lint deny advisories shellcheck docs web bench costs fuzz musl dist clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,6 +33,10 @@ test: ## Install what the tests need, run all of them
 test-vm: ## The agent in an emulated machine with real SMART disks and ZFS pools (minutes; root)
 	$(MAKE) --no-print-directory musl
 	@scripts/test-vm.sh
+
+test-ha: ## The real Home Assistant, oldest and newest; says so when it cannot be had
+	scripts/test-setup.sh test
+	@scripts/test-ha.sh
 
 lint: ## Formatting, clippy, dependencies, scripts, the repository itself
 	scripts/test-setup.sh lint

@@ -5,7 +5,7 @@
 //! everything it starts. Nothing here is a test: figures depend on the machine.
 //! `docs/benchmarks.md` tells what each figure means and what was found. Start
 //! at [`run`]; a module per figure: [`agent`], [`collectors`], [`latency`], [`ingest`], [`history`],
-//! [`top`].
+//! [`top`], [`mqtt`].
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
 
 mod agent;
@@ -19,6 +19,7 @@ mod hub;
 mod ingest;
 mod latency;
 mod machine;
+mod mqtt;
 mod peers;
 mod process;
 mod proxy;
@@ -90,6 +91,8 @@ enum What {
     History,
     /// What `tomte top` costs
     Top,
+    /// What MQTT adds to an agent, and puts on the wire
+    Mqtt,
 }
 
 /// A history that is measured.
@@ -164,6 +167,10 @@ async fn run(options: Options) -> Result<()> {
     if wanted(What::Top) {
         let size = top_size(options.quick);
         print(&top::run(&programs, &options.bottom, &work, &size).await.context("measuring tomte top")?);
+    }
+    if wanted(What::Mqtt) {
+        let each = Duration::from_secs(if options.quick { 20 } else { 600 });
+        print(&mqtt::run(&programs, &work, &mqtt::Size { each }).await.context("measuring MQTT")?);
     }
     println!("load after: {}", machine::load());
     println!(

@@ -1,9 +1,10 @@
 //! The command line of `tomte-agent`.
 
 use std::io::{self, BufRead, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tomte_collect::{Root, SystemClock};
 use tomte_model::{Catalogue, ThresholdRule};
@@ -17,7 +18,7 @@ use crate::link::with_causes;
 use crate::run::SetLogLevel;
 use crate::settings::Pushed;
 use crate::state::StateDir;
-use crate::{doctor, enrol, helper, once, run};
+use crate::{doctor, enrol, helper, import, once, run};
 
 /// Something has to be done before this works.
 const TROUBLE: u8 = 1;
@@ -80,6 +81,17 @@ enum Commands {
         code: String,
         #[command(flatten)]
         file: File,
+    },
+    /// Make a configuration of an old systant.toml
+    #[command(after_help = "What could not be taken over is said on the standard error.\n\nExamples:\n  \
+                      tomte-agent import /etc/systant/systant.toml\n  \
+                      tomte-agent import /etc/systant/systant.toml --to /etc/tomte")]
+    Import {
+        /// The old file
+        file: PathBuf,
+        /// Write agent.toml, commands.toml and mqtt-password into this folder instead of printing them
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
     },
     /// Say what works, what does not, and what to do about it
     Doctor(Settings),
@@ -170,6 +182,7 @@ fn dispatch(command: Commands) -> anyhow::Result<ExitCode> {
         }
         Commands::Check { sample: true, .. } => print(SAMPLE),
         Commands::Check { settings, .. } => check(&settings.sources()),
+        Commands::Import { file, to } => take_over(&file, to.as_deref()),
         Commands::Enroll { url, code, file } => enroll(&url, &code, file.config),
         Commands::Helper { socket, user } => {
             // Its level stays as it is: there is nobody to change it.
@@ -317,6 +330,32 @@ fn described(rule: &ThresholdRule, name: &str) -> String {
         value(threshold.clear_gap),
         crate::config::units::Span(threshold.hold)
     )
+}
+
+/// Makes new files of an old one.
+fn take_over(file: &Path, to: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    let folder = to.unwrap_or(Path::new("/etc/tomte"));
+    let imported =
+        import::import(&text, folder, import::on_this_system).with_context(|| format!("reading {}", file.display()))?;
+    let mut notes = String::new();
+    for note in &imported.notes {
+        notes.push_str(&format!("- {note}\n"));
+    }
+    let _ = io::stderr().lock().write_all(notes.as_bytes());
+    let Some(to) = to else {
+        let named = |name: &str, text: &str| format!("### {}\n{text}", folder.join(name).display());
+        let mut all = named("agent.toml", &imported.agent);
+        if let Some(commands) = &imported.commands {
+            all.push('\n');
+            all.push_str(&named("commands.toml", commands));
+        }
+        return print(&all);
+    };
+    let to = std::path::absolute(to)?;
+    let written = import::write(&imported, &to)?;
+    let written: Vec<_> = written.iter().map(|path| format!("Written: {}\n", path.display())).collect();
+    print(&format!("{}See what is in force with `tomte-agent check`.\n", written.concat()))
 }
 
 fn enroll(url: &str, code: &str, config: Option<PathBuf>) -> anyhow::Result<ExitCode> {

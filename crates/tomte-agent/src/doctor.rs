@@ -192,7 +192,7 @@ async fn broker(config: &Config) -> Finding {
     let Some(mqtt) = &config.mqtt else { return Finding::new("mqtt", "note", "no broker is configured") };
     let identity = StateDir::existing(&config.state_dir).and_then(|state| state.identity().ok().flatten());
     let host = identity.map_or_else(|| tomte_model::HostId::from_parts(0, 0), |identity| identity.host);
-    let mut settings = match crate::mqtt::settings(mqtt, host) {
+    let mut settings = match crate::mqtt::settings(mqtt, host, "doctor") {
         Ok(settings) => settings,
         Err(error) => return Finding::new("mqtt", "failed", with_causes(&error)),
     };

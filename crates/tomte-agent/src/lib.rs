@@ -21,6 +21,7 @@ pub mod engine_events;
 pub mod enrol;
 pub mod helper;
 pub mod http;
+pub mod import;
 pub mod link;
 pub mod look;
 pub mod mqtt;

@@ -4,10 +4,8 @@
 //! [`tomte_mqtt`] says what is due and carries it; this is the host's side of
 //! it: the settings, the state file, and the reports that wake it.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +17,9 @@ use tomte_model::{HostId, Report};
 use tomte_mqtt::client::{self, ConnectError, Connector, Driver, Settings, State};
 use tomte_mqtt::protocol::{Publish, Qos};
 use tomte_mqtt::session::Client;
+use tomte_mqtt::settings::{birth_topic, read_password};
+use tomte_mqtt::systant::Stats;
+use tomte_mqtt::topics::Topics;
 use tomte_mqtt::{Kept, Options, Publisher};
 use tracing::warn;
 
@@ -35,8 +36,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const SAVE_EVERY: u64 = 15_000;
 /// Hosts answer a birth message within this time, not all at once.
 const BIRTH_WITHIN: u64 = 3_000;
-/// A longer file holds no password.
-const LONGEST_PASSWORD: u64 = 4096;
 
 /// Why nothing is published.
 #[derive(Debug, thiserror::Error)]
@@ -59,12 +58,15 @@ pub enum MqttError {
 ///
 /// # Errors
 /// When a file that this needs cannot be used.
-pub fn settings(config: &MqttConfig, host: HostId) -> Result<Settings, MqttError> {
+pub fn settings(config: &MqttConfig, host: HostId, name: &str) -> Result<Settings, MqttError> {
     let password = match &config.password_file {
-        Some(path) => Some(password(path).map_err(|source| MqttError::Password { path: path.clone(), source })?),
+        Some(path) => Some(read_password(path).map_err(|source| MqttError::Password { path: path.clone(), source })?),
         None => config.password.as_ref().map(|secret| secret.reveal().to_owned()),
     };
-    let subscriptions = config.discovery.iter().map(|discovery| (birth_topic(&discovery.prefix), Qos::AtMostOnce));
+    let birth = config.discovery.iter().map(|discovery| birth_topic(&discovery.prefix));
+    // What others say of this host is put right.
+    let own = Topics::new(&config.prefix, name).availability();
+    let subscriptions = birth.chain([own]).map(|topic| (topic, Qos::AtMostOnce));
     Ok(Settings {
         connector: Connector::new(config.address.clone(), &config.tls)?,
         client: Client {
@@ -78,31 +80,18 @@ pub fn settings(config: &MqttConfig, host: HostId) -> Result<Settings, MqttError
     })
 }
 
-fn birth_topic(prefix: &str) -> String {
-    format!("{prefix}/status")
-}
-
-fn password(path: &Path) -> io::Result<String> {
-    let metadata = fs::metadata(path)?;
-    if metadata.len() > LONGEST_PASSWORD {
-        return Err(io::Error::other("it is too long for a password"));
-    }
-    if metadata.permissions().mode() & 0o004 != 0 {
-        warn!("everybody can read {}; run: chmod o-r {0}", path.display());
-    }
-    let text = fs::read_to_string(path)?;
-    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
-}
-
 /// The host's side of its connection to a broker.
 pub struct Publishing {
     station: Arc<Station>,
     publisher: Publisher,
     reports: Receiver<Arc<Report>>,
     state: StateDir,
+    stats: Option<Stats>,
     birth_topic: Option<String>,
-    /// Boot time before which no values are sent.
-    begin_at: u64,
+    /// How long after connecting entities are announced, in milliseconds.
+    delay: u64,
+    /// Boot time from which on they are, on this connection.
+    announce_at: u64,
     saved_at: u64,
     unsaved: Option<Kept>,
 }
@@ -131,15 +120,19 @@ impl Publishing {
             pace: config.pace,
             discovery: config.discovery.clone(),
             shows: Box::new(move |what| filter.matches(what)),
+            values_at: begin_at,
+            hub_availability: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         Self {
+            stats: config.systant.map(|interval| Stats::new(&options.name, interval, begin_at)),
             reports: station.watch(),
             station,
             publisher: Publisher::new(options, kept.unwrap_or_default()),
             state,
             birth_topic: config.discovery.as_ref().map(|discovery| birth_topic(&discovery.prefix)),
-            begin_at,
+            delay: u64::try_from(config.discovery_delay.as_millis()).unwrap_or(0),
+            announce_at: 0,
             saved_at: 0,
             unsaved: None,
         }
@@ -194,17 +187,22 @@ impl Driver for Publishing {
 
     fn connected(&mut self) {
         self.publisher.connected();
+        let now = self.station.clock().now().boot_millis;
+        self.announce_at = now.saturating_add(self.delay);
     }
 
     fn due(&mut self) -> Vec<Publish> {
         self.take_reports();
         let now = self.station.clock().now();
-        if now.boot_millis < self.begin_at {
-            return Vec::new();
+        if now.boot_millis < self.announce_at {
+            return self.publisher.greeting(now).into_iter().collect();
         }
         let due = {
+            self.publisher.set_newest(self.station.hub_version());
             let pipeline = self.station.pipeline();
-            self.publisher.look(pipeline.latest(), pipeline.catalogue(), now)
+            let mut due = self.publisher.look(pipeline.latest(), pipeline.catalogue(), now);
+            due.extend(self.stats.as_mut().and_then(|stats| stats.due(pipeline.latest(), now)));
+            due
         };
         self.save(false);
         due
@@ -215,6 +213,7 @@ impl Driver for Publishing {
             let now = self.station.clock().now().boot_millis;
             self.publisher.birth(now + fastrand::u64(0..BIRTH_WITHIN));
         }
+        self.publisher.heard(&message);
     }
 
     fn goodbye(&mut self) -> Vec<Publish> {
@@ -224,8 +223,9 @@ impl Driver for Publishing {
 
     async fn wake(&mut self) {
         let now = self.station.clock().now().boot_millis;
-        let begin = Duration::from_millis(self.begin_at.saturating_sub(now));
-        let pause = if begin.is_zero() { LOOK_EVERY } else { begin };
+        let next = self.stats.as_ref().map(Stats::next_at).into_iter().chain([self.announce_at]);
+        let next = next.filter(|at| *at > now).map(|at| Duration::from_millis(at - now)).min();
+        let pause = next.map_or(LOOK_EVERY, |next| next.min(LOOK_EVERY));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             report = self.reports.recv() => match report {
@@ -234,22 +234,5 @@ impl Driver for Publishing {
                 Err(RecvError::Closed) => std::future::pending().await,
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn a_password_comes_from_its_file_without_the_newline() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("password");
-        fs::write(&path, "se cret\n").unwrap();
-        assert_eq!(password(&path).unwrap(), "se cret");
-        fs::write(&path, "x".repeat(5000)).unwrap();
-        assert!(password(&path).unwrap_err().to_string().contains("too long"));
-        assert!(password(&folder.path().join("none")).is_err());
     }
 }

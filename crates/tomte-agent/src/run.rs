@@ -356,11 +356,11 @@ impl Agent {
 
     fn open_mqtt(&mut self) {
         let Some(config) = &self.config.mqtt else { return };
-        let settings = match mqtt::settings(config, self.identity.host) {
+        let settings = match mqtt::settings(config, self.identity.host, &self.name()) {
             Ok(settings) => settings,
             Err(error) => return error!("nothing is published: {}", with_causes(&error)),
         };
-        if !config.address.scheme.is_tls() && settings.client.password.is_some() && !is_loopback(&config.address.host) {
+        if !config.address.scheme.is_tls() && settings.client.password.is_some() && !config.address.is_loopback() {
             warn!("the connection to {} is not encrypted: whoever listens can read the password", config.address);
         }
         let begin = self.started.boot_millis + u64::try_from(config.start_delay.as_millis()).unwrap_or(0);
@@ -405,6 +405,7 @@ impl Agent {
         let change = match command {
             Command::Live { interval_millis, lease_millis } => Change::Live { interval_millis, lease_millis },
             Command::Refresh { collectors } => Change::Refresh(collectors),
+            Command::Welcomed { name, hub_version } => return self.welcomed(&name, hub_version).await,
             Command::Settings { push, answer } => {
                 let now = self.clock.now().wall;
                 let accept = self.config.accept_hub_settings;
@@ -430,6 +431,25 @@ impl Agent {
             }
         };
         let _ = self.changes.send(change).await;
+    }
+
+    /// The hub let us in, and said what this host is called there.
+    async fn welcomed(&mut self, name: &str, hub_version: String) {
+        self.station.set_hub_version(hub_version);
+        let Ok(name) = name.parse::<tomte_model::HostName>() else { return };
+        let Some(enrolment) = self.identity.enrolment.as_mut().filter(|enrolment| enrolment.name != name.as_str())
+        else {
+            return;
+        };
+        info!("this host is now called {name}");
+        enrolment.name = name.to_string();
+        if let Err(error) = self.state.save_identity(&self.identity) {
+            warn!("{}", with_causes(&error));
+        }
+        stop(self.socket.take()).await;
+        self.open_socket();
+        self.close_mqtt().await;
+        self.open_mqtt();
     }
 
     /// Reads the sources again; what makes no sense changes nothing.
@@ -478,12 +498,17 @@ impl Agent {
         let before = (self.config.mqtt.clone(), self.name());
         self.layers = *layers;
         self.identity = identity;
+        let ends = publishes == (true, false);
+        if ends {
+            // Before the hub hears of it and speaks for this host.
+            self.close_mqtt().await;
+        }
         self.apply(config).await;
         if relink {
             stop(self.link.take()).await;
             self.open_link();
         }
-        if before != (self.config.mqtt.clone(), self.name()) {
+        if !ends && before != (self.config.mqtt.clone(), self.name()) {
             self.close_mqtt().await;
             self.open_mqtt();
         }

@@ -35,6 +35,13 @@ pub enum Command {
         /// Their names.
         collectors: Vec<String>,
     },
+    /// The hub let us in.
+    Welcomed {
+        /// What this host is called there.
+        name: String,
+        /// The hub's version.
+        hub_version: String,
+    },
     /// Take these settings, as far as this host allows.
     Settings {
         /// All that the hub sets.
@@ -55,6 +62,8 @@ pub struct Station {
     /// What happened of late, oldest first.
     recent: Mutex<VecDeque<Event>>,
     clock: Arc<dyn Clock>,
+    /// The hub's version, once it was heard.
+    hub_version: Mutex<Option<String>>,
 }
 
 impl std::fmt::Debug for Station {
@@ -74,6 +83,7 @@ impl Station {
             changes: broadcast::Sender::new(CHANGES_KEPT),
             recent: Mutex::default(),
             clock,
+            hub_version: Mutex::default(),
         })
     }
 
@@ -82,6 +92,17 @@ impl Station {
         // What it holds is whole after every call, also one that panicked in
         // a judge's arithmetic.
         self.pipeline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The hub's version, once it was heard.
+    #[must_use]
+    pub fn hub_version(&self) -> Option<String> {
+        self.hub_version.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes note of it.
+    pub fn set_hub_version(&self, version: String) {
+        *self.hub_version.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
     }
 
     /// The clock.

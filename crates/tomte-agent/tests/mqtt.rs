@@ -52,13 +52,19 @@ fn broker(folder: &Path) -> (Ended, u16) {
 }
 
 fn agent(folder: &Path, port: u16, more: &str, arguments: &[&str]) -> Ended {
+    let text = format!("name = \"nas\"\n[mqtt]\nurl = \"mqtt://127.0.0.1:{port}\"\n{more}");
+    agent_with(folder, &text, arguments, &[])
+}
+
+fn agent_with(folder: &Path, text: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
     let config = folder.join("agent.toml");
-    fs::write(&config, format!("name = \"nas\"\n[mqtt]\nurl = \"mqtt://127.0.0.1:{port}\"\n{more}")).unwrap();
+    fs::write(&config, text).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_tomte-agent"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TOMTE_")) {
         command.env_remove(name);
     }
     command.env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM").arg("run").arg("--config").arg(config);
+    command.envs(environment.iter().copied());
     Ended(command.args(arguments).stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap())
 }
 
@@ -144,6 +150,61 @@ fn a_host_that_is_killed_is_offline_and_a_new_name_leaves_nothing_behind() {
     everything.until(|topic, _| topic == "tomte/attic/load/load/load1");
     second.signal(Signal::KILL);
     everything.until(|topic, payload| topic == "tomte/attic/availability" && payload == "offline");
+}
+
+/// Says something as another client, line by line.
+fn say(port: u16, topic: &str, options: &[&str], lines: &str) {
+    let mut command = Command::new(program("mosquitto_pub"));
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", topic, "-l"]).args(options);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), lines.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn rubbish_on_its_topics_and_a_flood_do_not_confuse_it() {
+    let folder = folder();
+    let (_broker, port) = broker(folder.path());
+    for topic in ["tomte/nas/availability", "tomte/nas/load/load/load1", "tomte/nas/status", "homeassistant/status"] {
+        say(port, topic, &["-r"], "rubbish\n");
+    }
+    let _agent = agent(folder.path(), port, "start_delay = \"0s\"\ninterval = \"1s\"\n", &[]);
+    let mut everything = listen(port, "#");
+    everything.until(|topic, payload| topic == "tomte/nas/availability" && payload == "online");
+    everything.until(|topic, payload| topic == "tomte/nas/load/load/load1" && payload.parse::<f64>().is_ok());
+    everything.until(|topic, payload| topic == "tomte/nas/status" && serde_json::from_str::<Value>(payload).is_ok());
+
+    say(port, "homeassistant/status", &[], &"x\n".repeat(10_000));
+    say(port, "homeassistant/status", &[], &format!("{}\n", "y".repeat(1_000_000)));
+    say(port, "homeassistant/status", &[], "online\n");
+    everything.until(|topic, payload| topic == "homeassistant/status" && payload == "online");
+    everything.until(|topic, _| topic.contains("load1/config"));
+
+    // An old connection's will, or somebody who is wrong.
+    say(port, "tomte/nas/availability", &["-r"], "offline\n");
+    everything.until(|topic, payload| topic == "tomte/nas/availability" && payload == "offline");
+    everything.until(|topic, payload| topic == "tomte/nas/availability" && payload == "online");
+}
+
+#[test]
+fn systants_listeners_are_told_with_systants_variables() {
+    let folder = folder();
+    let (_broker, port) = broker(folder.path());
+    let mut stats = listen(port, "systant/+/stats");
+    let environment = [("MQTT_HOST", "127.0.0.1"), ("MQTT_PORT", &port.to_string()), ("SYSTANT_INTERVAL", "1000")];
+    let text = "name = \"nas\"\n[mqtt]\nstart_delay = \"0s\"\n[mqtt.systant]\nenabled = true\n";
+    let _agent = agent_with(folder.path(), text, &[], &environment);
+    for _ in 0..2 {
+        let payload = stats.until(|topic, payload| topic == "systant/nas/stats" && payload.contains("load1"));
+        let message: Value = serde_json::from_str(&payload).unwrap();
+        let mut keys: Vec<_> = message.as_object().unwrap().keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        let wanted =
+            ["cpu", "disk", "gpu", "hostname", "memory", "network", "processes", "system", "temperature", "timestamp"];
+        assert_eq!(keys, wanted);
+        assert_eq!(message["hostname"], "nas");
+        assert!(message["memory"]["total_bytes"].as_f64().is_some_and(|bytes| bytes > 0.0));
+    }
 }
 
 #[test]

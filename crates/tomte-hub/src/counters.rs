@@ -53,6 +53,10 @@ counters! {
     kinds_refused;
     /// Times that a write of the hub's own records failed.
     record_failures;
+    /// Messages of systant's hosts that were taken in.
+    systant_messages;
+    /// Messages of systant's hosts that were not: no sense, no room, or a host with an agent.
+    systant_refused;
     /// Network connections that were let in.
     connections;
     /// Network connections that were turned away because there were too many.

@@ -31,7 +31,8 @@ pub(crate) struct HostState {
     pub(crate) signs: Signs,
     pub(crate) clock: HostClock,
     pub(crate) backlog_reports: u64,
-    pub(crate) publishes_mqtt: bool,
+    /// Whether its agent publishes by itself; `None`: not heard since the start.
+    pub(crate) publishes_mqtt: Option<bool>,
     /// Whether `latest` changed since it was last saved.
     pub(crate) unsaved: bool,
     /// Whether `last_seen` moved since it was last written down.
@@ -52,7 +53,7 @@ impl Host {
             latest,
             clock,
             backlog_reports: 0,
-            publishes_mqtt: false,
+            publishes_mqtt: None,
             unsaved: false,
             untouched: false,
             settings_answer: None,
@@ -104,7 +105,7 @@ impl HostState {
             boot_id: self.clock.boot(),
             skew_millis: self.clock.skew(),
             clock_synchronised: self.clock.synchronised(),
-            publishes_mqtt: self.publishes_mqtt,
+            publishes_mqtt: self.publishes_mqtt.unwrap_or(false),
             resources: self.latest.resources().count(),
             backlog_reports: self.backlog_reports,
         }

@@ -23,6 +23,7 @@ mod import;
 mod ingest;
 pub mod live;
 mod manage;
+mod mqtt;
 mod notices;
 mod open;
 mod presence;
@@ -30,6 +31,7 @@ mod records;
 mod run;
 pub mod secrets;
 mod serve;
+mod sinks;
 mod skew;
 pub mod sources;
 #[cfg(test)]

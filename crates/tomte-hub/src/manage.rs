@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tomte_link::CloseCode;
 use tomte_model::{EventKind, HostId, HostName, Latest, ResourceKey, Severity};
 use tomte_store::state::{Grant, HostRecord};
 
@@ -60,6 +61,8 @@ impl Hub {
                 record.aliases.retain(|alias| *alias != name);
                 record.aliases.push(std::mem::replace(&mut record.name, name.clone()));
             })?;
+            // Its agent learns the name when it comes again.
+            hub.links.send(host, Command::Close(CloseCode::GoingAway, format!("this host is now called {name}")));
             let message = format!("the host {old} is now called {name}");
             let what = Occurrence::new(Some(host), EventKind::HOST_RENAMED, Severity::Info, message);
             hub.note(what.with("from", &old).with("to", &name));

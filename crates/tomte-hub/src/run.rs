@@ -13,7 +13,7 @@ use tomte_model::Clock;
 
 use crate::config::{ConfigError, Resolved};
 use crate::serve::{self, Doors, SOCKET};
-use crate::{Hub, HubError, StartError, http, hub, sources, watch};
+use crate::{Hub, HubError, StartError, http, hub, mqtt, sources, watch};
 
 /// How often presence is judged.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -88,6 +88,7 @@ impl Hub {
         tasks.spawn(note_hosts(Arc::clone(&hub)));
         tasks.spawn(save_snapshots(Arc::clone(&hub)));
         tasks.spawn(maintain(Arc::clone(&hub)));
+        tasks.spawn(mqtt::run(Arc::clone(&hub)));
         tracing::info!(data = %config.data.display(), ?addresses, "the hub listens");
         Ok(RunningHub { hub, tasks })
     }

@@ -72,9 +72,10 @@ impl Device {
 pub struct Frame {
     /// `homeassistant`, unless Home Assistant is told otherwise.
     pub prefix: String,
-    /// Where the host's availability is told; with a hub that publishes for
-    /// it, the hub's too.
-    pub availability: Vec<String>,
+    /// Where the host's availability is told.
+    pub availability: String,
+    /// Where the hub's is, where the hub publishes for the host.
+    pub hub_availability: Option<String>,
     /// The version of the program that publishes.
     pub version: String,
 }
@@ -84,8 +85,15 @@ impl Frame {
         json!({ "name": "Tomte", "sw_version": self.version })
     }
 
-    fn availability(&self) -> Value {
-        self.availability.iter().map(|topic| json!({ "topic": topic })).collect()
+    /// Where an entity's availability is told: all of them have to agree. What
+    /// tells whether the host is reached depends on the hub alone.
+    fn availability(&self, entity: &Entity, config: &mut Map<String, Value>) {
+        let host = (!entity.always).then_some(&self.availability);
+        let topics: Vec<_> = self.hub_availability.iter().chain(host).map(|topic| json!({ "topic": topic })).collect();
+        if !topics.is_empty() {
+            config.insert("availability".into(), Value::Array(topics));
+            config.insert("availability_mode".into(), json!("all"));
+        }
     }
 
     /// The topic of an entity's own message. Node and object are the device
@@ -107,10 +115,7 @@ impl Frame {
         let mut config = self.component(device, entity);
         config.insert("device".into(), device.block());
         config.insert("origin".into(), self.origin());
-        if !entity.always {
-            config.insert("availability".into(), self.availability());
-            config.insert("availability_mode".into(), json!("all"));
-        }
+        self.availability(entity, &mut config);
         Value::Object(config).to_string()
     }
 
@@ -140,10 +145,7 @@ impl Frame {
         for entity in entities {
             let mut config = self.component(device, entity);
             config.insert("platform".into(), json!(entity.component));
-            if !entity.always {
-                config.insert("availability".into(), self.availability());
-                config.insert("availability_mode".into(), json!("all"));
-            }
+            self.availability(entity, &mut config);
             components.insert(entity.key.clone(), Value::Object(config));
         }
         json!({ "device": device.block(), "origin": self.origin(), "components": components }).to_string()
@@ -160,7 +162,8 @@ mod tests {
     fn frame() -> Frame {
         Frame {
             prefix: "homeassistant".into(),
-            availability: vec!["tomte/nas/availability".into()],
+            availability: "tomte/nas/availability".into(),
+            hub_availability: None,
             version: "1".into(),
         }
     }

@@ -17,7 +17,7 @@ pub const NO_VALUE: &str = "None";
 /// An entity without its device and availability, which all entities share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entity {
-    /// `sensor`, `binary_sensor`, `event`.
+    /// `sensor`, `binary_sensor`, `event`, `update`.
     pub component: &'static str,
     /// Its id within the host, stable for ever: of `a-z A-Z 0-9 _ -`.
     pub key: String,
@@ -258,6 +258,14 @@ pub fn of_problem(resource: &ResourceKey, topic: &str, expire_after: u64, own_de
         "expire_after": expire_after,
     });
     entity("binary_sensor", resource, "problem", &HomeAssistant::class("problem").as_diagnostic(), config)
+}
+
+/// What there is to install.
+#[must_use]
+pub fn of_update(resource: &ResourceKey, topic: &str) -> Entity {
+    let name = if resource.kind == "agent" { "Agent" } else { "Packages" };
+    let config = json!({ "name": name, "state_topic": topic });
+    entity("update", resource, "update", &HomeAssistant::TEXT, config)
 }
 
 /// What every host has: its status, whether that is a problem, whether it is

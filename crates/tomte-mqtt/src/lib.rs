@@ -17,6 +17,8 @@ pub mod names;
 pub mod protocol;
 pub mod publisher;
 pub mod session;
+pub mod settings;
+pub mod systant;
 pub mod topics;
 
 pub use publisher::{Discovery, Kept, Options, Pace, Publisher};

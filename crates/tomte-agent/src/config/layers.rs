@@ -164,14 +164,14 @@ pub fn known_keys() -> Vec<String> {
 }
 
 /// Line and column of a byte, both from 1; the column counts characters.
-pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
+pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);
     (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
 }
 
 /// Adds "did you mean" to a complaint that lists what it expected.
-pub(super) fn advice(message: &str) -> String {
+pub(crate) fn advice(message: &str) -> String {
     let message = message.trim();
     let Some((complaint, expected)) = message.split_once("expected one of").or_else(|| message.split_once("expected"))
     else {

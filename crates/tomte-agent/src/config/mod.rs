@@ -22,8 +22,10 @@ use tomte_model::{Catalogue, HostName, ThresholdRule};
 
 use layers::Layer;
 pub use layers::{Origin, known_keys};
+pub(crate) use layers::{advice, position};
 pub use locate::{SYSTEM, candidates, candidates_here};
 pub use mqtt::MqttConfig;
+pub(crate) use mqtt::systant_log_level;
 pub use schema::{BadHubUrl, HubUrl, Intervals, LogFormat, LogLevel};
 
 /// The sample that `tomte-agent check --sample` prints.
@@ -102,7 +104,7 @@ impl Sources {
     pub fn here(path: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| name.starts_with(ENVIRONMENT))
+            .filter(|(name, _)| name.starts_with(ENVIRONMENT) || mqtt::systant_variable(name))
             .collect();
         Self { path, environment, flags }
     }
@@ -295,7 +297,8 @@ impl Layers {
             let wrong = |message| ConfigError::Value { origin: format!("--set {key}"), message };
             flags.add(Layer::set(key, value, &Origin::Flag, false).map_err(wrong)?);
         }
-        Ok(Self { path, defaults: Layer::defaults(), own: vec![file, environment, flags] })
+        let systant = mqtt::of_systant(&sources.environment, &[&file, &environment, &flags])?;
+        Ok(Self { path, defaults: Layer::defaults(), own: vec![file, systant, environment, flags] })
     }
 
     /// Checks that a value of the hub fits its key.

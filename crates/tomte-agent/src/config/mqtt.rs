@@ -1,17 +1,25 @@
 //! `[mqtt]`: the host's own broker, and what it is told.
 
+mod systant;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tomte_collect::Filter;
 use tomte_mqtt::client::{Address, TlsFiles};
-use tomte_mqtt::discovery::Style;
 use tomte_mqtt::protocol::{Qos, Version};
+use tomte_mqtt::settings::{DiscoveryStyle, ProtocolVersion, Secret, check_prefix};
 use tomte_mqtt::{Discovery, Pace};
+
+pub(crate) use systant::log_level as systant_log_level;
+pub(super) use systant::{of_systant, systant_variable};
 
 use super::schema::Interval;
 use super::units::Span;
+
+/// Nobody waits longer for the first message.
+const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
 /// `[mqtt]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,6 +61,8 @@ pub struct MqttEntry {
     pub qos: QosEntry,
     /// What Home Assistant is told.
     pub home_assistant: HomeAssistantEntry,
+    /// What systant's listeners are told.
+    pub systant: SystantEntry,
 }
 
 impl Default for MqttEntry {
@@ -77,6 +87,7 @@ impl Default for MqttEntry {
             publish: Filter::new([], ["core:*", "collector:*"]).expect("they are globs"),
             qos: QosEntry::default(),
             home_assistant: HomeAssistantEntry::default(),
+            systant: SystantEntry::default(),
         }
     }
 }
@@ -109,58 +120,34 @@ pub struct HomeAssistantEntry {
     pub prefix: String,
     /// Whether guests, pools and disks are devices of their own.
     pub sub_devices: bool,
+    /// How long after connecting entities are announced.
+    pub delay: Span,
 }
 
 impl Default for HomeAssistantEntry {
     fn default() -> Self {
-        Self { discovery: DiscoveryStyle::default(), prefix: "homeassistant".to_owned(), sub_devices: false }
+        Self {
+            discovery: DiscoveryStyle::default(),
+            prefix: "homeassistant".to_owned(),
+            sub_devices: false,
+            delay: Span(Duration::from_secs(1)),
+        }
     }
 }
 
-/// Whether and how entities are announced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DiscoveryStyle {
-    /// A message for each entity.
-    #[default]
-    Entity,
-    /// A message for each device; Home Assistant 2024.11 and later.
-    Device,
-    /// Not at all.
-    Off,
+/// `[mqtt.systant]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SystantEntry {
+    /// Whether `systant/HOST/stats` is published as well.
+    pub enabled: bool,
+    /// How often.
+    pub interval: Interval,
 }
 
-/// Which version of the protocol is spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum ProtocolVersion {
-    /// 5, or 3.1.1 with a broker that does not know it.
-    #[default]
-    #[serde(rename = "auto")]
-    Auto,
-    /// 5 alone.
-    #[serde(rename = "5")]
-    Five,
-    /// 3.1.1 alone.
-    #[serde(rename = "3.1.1")]
-    ThreeOneOne,
-}
-
-/// A text that is shown to nobody.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
+impl Default for SystantEntry {
+    fn default() -> Self {
+        Self { enabled: false, interval: Interval::of(tomte_mqtt::systant::INTERVAL) }
     }
 }
 
@@ -195,6 +182,10 @@ pub struct MqttConfig {
     pub publish: Filter,
     /// What Home Assistant is told.
     pub discovery: Option<Discovery>,
+    /// How long after connecting.
+    pub discovery_delay: Duration,
+    /// How often systant's listeners are told; `None`: not at all.
+    pub systant: Option<Duration>,
 }
 
 impl MqttEntry {
@@ -203,7 +194,8 @@ impl MqttEntry {
     /// # Errors
     /// In words, when they do not fit together.
     pub(super) fn resolve(self) -> Result<Option<MqttConfig>, String> {
-        let Some(address) = self.url else { return Ok(None) };
+        let own = self.systant.enabled.then(|| tomte_mqtt::systant::BROKER.parse().expect("it is an address"));
+        let Some(address) = self.url.or(own) else { return Ok(None) };
         let client = match (self.client_certificate, self.client_key) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
@@ -220,17 +212,13 @@ impl MqttEntry {
         for (key, prefix) in
             [("mqtt.prefix", &self.prefix), ("mqtt.home_assistant.prefix", &self.home_assistant.prefix)]
         {
-            let usable =
-                |part: &str| !part.is_empty() && !part.contains(['+', '#', '$']) && !part.contains(char::is_control);
-            if prefix.len() > 200 || !prefix.split('/').all(usable) {
-                return Err(format!("{key} = {prefix:?} cannot begin a topic; write for example \"tomte\""));
-            }
+            check_prefix(prefix).map_err(|why| format!("{key} {why}"))?;
         }
-        let style = match self.home_assistant.discovery {
-            DiscoveryStyle::Off => None,
-            DiscoveryStyle::Entity => Some(Style::Entity),
-            DiscoveryStyle::Device => Some(Style::Device),
-        };
+        let style = self.home_assistant.discovery.style();
+        let discovery_delay = self.home_assistant.delay.0;
+        if discovery_delay > LONGEST_DELAY || self.start_delay.0 > LONGEST_DELAY {
+            return Err(format!("mqtt.start_delay and mqtt.home_assistant.delay are {} at most", Span(LONGEST_DELAY)));
+        }
         let (prefix, sub_devices) = (self.home_assistant.prefix, self.home_assistant.sub_devices);
         Ok(Some(MqttConfig {
             address,
@@ -239,11 +227,7 @@ impl MqttEntry {
             password_file: self.password_file,
             client_id: self.client_id,
             tls: TlsFiles { ca: self.ca_file, client },
-            version: match self.version {
-                ProtocolVersion::Auto => None,
-                ProtocolVersion::Five => Some(Version::V5),
-                ProtocolVersion::ThreeOneOne => Some(Version::V311),
-            },
+            version: self.version.only(),
             prefix: self.prefix,
             start_delay: self.start_delay.0,
             pace: Pace {
@@ -257,6 +241,8 @@ impl MqttEntry {
             require_within: self.require_within.get(),
             publish: self.publish,
             discovery: style.map(|style| Discovery { style, prefix, sub_devices }),
+            discovery_delay,
+            systant: self.systant.enabled.then_some(self.systant.interval.get()),
         }))
     }
 }

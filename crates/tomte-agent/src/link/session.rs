@@ -96,6 +96,10 @@ pub(super) async fn run<T: Transport>(
     };
     welcomed();
     tell_skew(station, &welcome);
+    let told = Command::Welcomed { name: welcome.host_name.clone(), hub_version: welcome.hub_version.clone() };
+    if commands.try_send(told).is_err() {
+        warn!("the agent is too busy to take note of its name");
+    }
     let beat = match welcome.heartbeat_millis {
         0 => HEARTBEAT,
         millis => Duration::from_millis(millis.into()).clamp(Duration::from_secs(1), Duration::from_secs(60)),

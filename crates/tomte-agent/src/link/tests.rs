@@ -301,6 +301,7 @@ mod stories {
     ) {
         let mut agent = start(connector);
         let mut hub = Hub::greet(accept.accept().await).await;
+        assert!(matches!(agent.commands.recv().await, Some(Command::Welcomed { .. })));
         let live = hub.link.live(&Live { interval_millis: 1_000, lease_millis: 30_000 });
         hub.sender.send(live).await.unwrap();
         assert!(matches!(

@@ -181,7 +181,9 @@ pub fn resolve(file: Option<&Path>, flags: &[Flag], around: &Surroundings) -> Re
     }
     let origin_of =
         |key: &str| origins.iter().rev().find(|(k, _)| k == key).map_or(Origin::Default, |(_, origin)| origin.clone());
-    let config = typed(&table, origin_of)?;
+    let mut config = typed(&table, origin_of)?;
+    let password = around.environment.iter().find(|(name, value)| name == super::mqtt::PASSWORD && !value.is_empty());
+    config.mqtt.password = password.map(|(_, text)| tomte_mqtt::settings::Secret::new(text.as_str()));
     config.check().map_err(|(key, why)| ConfigError::Value { key: key.to_owned(), origin: origin_of(key), why })?;
     let settings = effective(&table_of(&config), origin_of);
     Ok(Resolved { config, file, settings })

@@ -5,6 +5,7 @@
 //! from. Nothing here is global, and nothing reads the clock or the network.
 
 mod layers;
+pub mod mqtt;
 mod value;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tomte_store::{Retention, RetentionRule};
 
 pub use layers::{ConfigError, EffectiveSetting, Flag, Origin, Resolved, Surroundings, resolve};
+pub use mqtt::MqttConfig;
 pub use value::{BadNetwork, BadSize, BadSpan, Network, Size, Span};
 
 /// The file with every setting at its default, and what each means.
@@ -45,6 +47,29 @@ pub const KEYS: &[&str] = &[
     "presence.late",
     "presence.offline",
     "presence.grace",
+    "mqtt.url",
+    "mqtt.username",
+    "mqtt.password_file",
+    "mqtt.client_id",
+    "mqtt.ca_file",
+    "mqtt.client_certificate",
+    "mqtt.client_key",
+    "mqtt.version",
+    "mqtt.ping",
+    "mqtt.publish",
+    "mqtt.hosts",
+    "mqtt.prefix",
+    "mqtt.interval",
+    "mqtt.keep_alive",
+    "mqtt.exclude",
+    "mqtt.qos.state",
+    "mqtt.qos.discovery",
+    "mqtt.qos.event",
+    "mqtt.home_assistant.discovery",
+    "mqtt.home_assistant.prefix",
+    "mqtt.home_assistant.sub_devices",
+    "mqtt.systant.listen",
+    "mqtt.systant.hosts",
 ];
 
 /// What a running hub takes up from a file that was read again; the rest needs
@@ -86,6 +111,8 @@ pub struct HubConfig {
     pub limits: LimitsConfig,
     /// When a host counts as gone.
     pub presence: PresenceConfig,
+    /// What is said to a broker, and heard of it.
+    pub mqtt: MqttConfig,
 }
 
 /// How long things are kept.
@@ -176,6 +203,7 @@ impl Default for HubConfig {
             history: HistoryConfig::default(),
             limits: LimitsConfig::default(),
             presence: PresenceConfig::default(),
+            mqtt: MqttConfig::default(),
         }
     }
 }
@@ -240,6 +268,7 @@ impl HubConfig {
             return Err(("presence.late", "heartbeat, late and offline must grow in this order".to_owned()));
         }
         self.history.check()?;
+        self.mqtt.check()?;
         for (key, number) in [
             ("limits.hosts", self.limits.hosts),
             ("limits.series_per_host", self.limits.series_per_host),

@@ -2,3 +2,4 @@
 //! ingest; nothing behind ingest knows which one it was.
 
 pub(crate) mod link;
+pub(crate) mod systant;

@@ -5,5 +5,6 @@
 mod faults;
 mod link;
 mod manage;
+mod mqtt;
 mod support;
 mod time;

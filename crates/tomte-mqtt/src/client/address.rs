@@ -57,6 +57,12 @@ pub enum BadAddress {
 }
 
 impl Address {
+    /// Whether it is this machine's own.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
     /// Host and port, as they stand in a header or a message.
     #[must_use]
     pub fn authority(&self) -> String {

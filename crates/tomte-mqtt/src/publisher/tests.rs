@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value as Json;
-use tomte_model::{BootId, EventId, Facet, Position, Report, Scope, Severity};
+use tomte_model::{BootId, EventId, Facet, HostId, Position, Report, Scope, Severity, Status, Timestamp};
+
+use crate::protocol::Qos;
 
 use super::*;
 
@@ -82,6 +84,8 @@ fn publisher_of(name: &str, style: Style, kept: Kept) -> Publisher {
         },
         discovery: Some(Discovery { style, prefix: "homeassistant".into(), sub_devices: false }),
         shows: Box::new(|what| !what.starts_with("core:")),
+        values_at: 0,
+        hub_availability: None,
         version: "1".into(),
     };
     let mut publisher = Publisher::new(options, kept);
@@ -318,4 +322,188 @@ fn what_is_not_to_be_shown_is_not() {
     facet.read("usage_ratio", 0.5);
     house.sees("core", vec![facet]);
     assert!(topics(&house.due(&mut publisher)).iter().all(|topic| !topic.contains("core")));
+}
+
+#[test]
+fn a_restart_takes_no_component_away_that_it_has_not_read_yet() {
+    let mut house = House::new();
+    let device = "homeassistant/device/tomte_00000000010000000000000002/config";
+    let mut before = publisher(Style::Device);
+    house.load(1.0);
+    house.mounts(&["/"]);
+    house.due(&mut before);
+    let mut after = publisher_of("nas", Style::Device, before.kept_if_changed().unwrap());
+    house.latest = Latest::default();
+    house.sequence = 0;
+    house.load(1.0);
+    let first: Json = serde_json::from_str(of(&house.due(&mut after), device)[0]).unwrap();
+    let components = first["components"].as_object().unwrap();
+    assert!(components.keys().all(|key| !key.starts_with("filesystem")), "neither named nor taken back: {first}");
+    house.seconds = 86_400;
+    house.load(1.0);
+    after.connected();
+    let later: Json = serde_json::from_str(of(&house.due(&mut after), device)[0]).unwrap();
+    assert_eq!(later["components"]["filesystem-_2f-used_ratio"], json!({ "platform": "sensor" }));
+}
+
+fn with_sub_devices(style: Style, kept: Kept) -> Publisher {
+    let mut publisher = publisher_of("nas", style, kept);
+    publisher.options.discovery.as_mut().unwrap().sub_devices = true;
+    publisher
+}
+
+fn disk(name: &str) -> Facet {
+    let mut facet = Facet::owner("disk", name, "io");
+    facet.read("read_bytes_per_second", 1.0);
+    facet
+}
+
+#[test]
+fn sub_devices_belong_to_the_host_and_leave_nothing_behind_when_switched() {
+    let mut house = House::new();
+    house.sees("disk", vec![disk("sda")]);
+    let mut flat = publisher(Style::Entity);
+    let below: Vec<_> = topics(&house.due(&mut flat))
+        .into_iter()
+        .filter(|topic| topic.ends_with("/config"))
+        .map(str::to_owned)
+        .collect();
+    let own = below.iter().find(|topic| topic.contains("disk-sda-read")).unwrap().clone();
+
+    let mut apart = with_sub_devices(Style::Entity, flat.kept_if_changed().unwrap());
+    let messages = house.due(&mut apart);
+    assert_eq!(of(&messages, &own), [""], "it is another device's now");
+    let moved = "homeassistant/sensor/tomte_00000000010000000000000002-disk-sda/disk-sda-read_bytes_per_second/config";
+    let config: Json = serde_json::from_str(of(&messages, moved)[0]).unwrap();
+    assert_eq!(config["device"]["via_device"], "tomte_00000000010000000000000002");
+    assert_eq!(config["name"], "Read rate");
+
+    let mut back = publisher_of("nas", Style::Entity, apart.kept_if_changed().unwrap());
+    let messages = house.due(&mut back);
+    assert_eq!(of(&messages, moved), [""]);
+    assert!(of(&messages, &own).last().unwrap().contains("unique_id"));
+}
+
+#[test]
+fn what_waits_to_be_emptied_again_does_not_empty_what_is_filled_again() {
+    let mut house = House::new();
+    let mut before = publisher(Style::Entity);
+    let names: Vec<String> = (0..100).map(|number| format!("/mnt/{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    house.mounts(&names);
+    house.due(&mut before);
+    house.mounts(&[]);
+    house.due(&mut before);
+    house.mounts(&names);
+    // All of them wait to be taken back once more, and are there again.
+    let mut after = publisher_of("nas", Style::Entity, before.kept_if_changed().unwrap());
+    let messages = house.due(&mut after);
+    let mut last = BTreeMap::new();
+    for message in messages.iter().filter(|message| message.topic.ends_with("used_ratio/config")) {
+        last.insert(&message.topic, !message.payload.is_empty());
+    }
+    assert_eq!(last.len(), 100);
+    assert!(last.values().all(|filled| *filled), "{last:?}");
+}
+
+#[test]
+fn a_sub_device_goes_with_what_it_is_made_of() {
+    let mut house = House::new();
+    house.sees("disk", vec![disk("sda"), disk("sdb")]);
+    let mut publisher = with_sub_devices(Style::Device, Kept::default());
+    let sdb = "homeassistant/device/tomte_00000000010000000000000002-disk-sdb/config";
+    assert_eq!(of(&house.due(&mut publisher), sdb).len(), 1);
+    house.sees("disk", vec![disk("sda")]);
+    assert_eq!(of(&house.due(&mut publisher), sdb), [""]);
+}
+
+#[test]
+fn who_says_otherwise_of_the_host_is_put_right() {
+    let mut house = House::new();
+    let mut publisher = publisher(Style::Entity);
+    house.load(1.0);
+    house.due(&mut publisher);
+    let said = |text: &str, retain| Publish {
+        retain,
+        ..Publish::retained("tomte/nas/availability".into(), text, Qos::AtMostOnce)
+    };
+    for message in [said("online", false), said("offline", true)] {
+        publisher.heard(&message);
+        house.seconds += 10;
+        assert!(of(&house.due(&mut publisher), "tomte/nas/availability").is_empty(), "own words, or old ones");
+    }
+    publisher.heard(&said("offline", false));
+    assert_eq!(of(&house.due(&mut publisher), "tomte/nas/availability"), ["online"]);
+    publisher.heard(&said("offline", false));
+    assert!(of(&house.due(&mut publisher), "tomte/nas/availability").is_empty(), "not as fast as it is said");
+    house.seconds += 10;
+    assert_eq!(of(&house.due(&mut publisher), "tomte/nas/availability"), ["online"]);
+}
+
+#[test]
+fn a_hub_speaks_for_hosts_that_come_and_go() {
+    let mut house = House::new();
+    let mut publisher = publisher(Style::Entity);
+    publisher.frame.hub_availability = Some("tomte/@hub/availability".into());
+    house.load(1.0);
+    let messages = house.due(&mut publisher);
+    let config: Json = serde_json::from_str(of(&messages, CONFIG)[0]).unwrap();
+    let both = json!([{ "topic": "tomte/@hub/availability" }, { "topic": "tomte/nas/availability" }]);
+    assert_eq!((&config["availability"], &config["availability_mode"]), (&both, &"all".into()));
+    let connected = "homeassistant/binary_sensor/tomte_00000000010000000000000002/connected/config";
+    let config: Json = serde_json::from_str(of(&messages, connected)[0]).unwrap();
+    assert_eq!(config["availability"], json!([{ "topic": "tomte/@hub/availability" }]), "it tells of the host");
+    publisher.set_online(false);
+    assert_eq!(of(&house.due(&mut publisher), "tomte/nas/availability"), ["offline"]);
+    publisher.set_online(true);
+    assert_eq!(of(&house.due(&mut publisher), "tomte/nas/availability"), ["online"]);
+}
+
+#[test]
+fn discovery_comes_before_the_first_values_are_due() {
+    let mut house = House::new();
+    let mut publisher = publisher(Style::Entity);
+    publisher.options.values_at = 5_000;
+    house.load(1.0);
+    let first = house.due(&mut publisher);
+    assert_eq!((of(&first, CONFIG).len(), of(&first, LOAD).len()), (1, 0));
+    house.seconds = 5;
+    let then = house.due(&mut publisher);
+    assert_eq!((of(&then, CONFIG).len(), of(&then, LOAD).len()), (0, 1));
+}
+
+#[test]
+fn packages_and_the_agent_are_updates_where_somebody_knows() {
+    let mut house = House::new();
+    let mut publisher = publisher(Style::Entity);
+    let mut agent = Facet::owner("agent", "agent", "main");
+    agent.text("version", "0.1.0");
+    let mut updates = Facet::owner("updates", "updates", "main");
+    updates.read("pending", 12.0);
+    updates.read("security", 3.0);
+    updates.text("manager", "apt");
+    house.sees("own", vec![agent, updates]);
+    let messages = house.due(&mut publisher);
+    let packages: Json = serde_json::from_str(of(&messages, "tomte/nas/updates/updates/update")[0]).unwrap();
+    assert_eq!(
+        packages,
+        json!({
+            "installed_version": "12 pending", "latest_version": "all installed", "title": "Packages (apt)",
+            "release_summary": "3 of them for security",
+        })
+    );
+    assert_eq!(
+        messages.iter().filter(|message| message.topic.contains("/update/")).count(),
+        1,
+        "of the agent nobody knows"
+    );
+    publisher.set_newest(Some("0.2.0".into()));
+    let messages = house.due(&mut publisher);
+    let agent: Json = serde_json::from_str(of(&messages, "tomte/nas/agent/agent/update")[0]).unwrap();
+    assert_eq!((&agent["installed_version"], &agent["latest_version"]), (&"0.1.0".into(), &"0.2.0".into()));
+    let config: Json = serde_json::from_str(
+        of(&messages, "homeassistant/update/tomte_00000000010000000000000002/agent-agent-update/config")[0],
+    )
+    .unwrap();
+    assert_eq!((&config["name"], config.get("expire_after")), (&"Agent".into(), None), "an update does not expire");
 }

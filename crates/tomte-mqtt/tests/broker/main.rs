@@ -7,7 +7,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Mosquitto, Station, authority, listen_once, password_file, web_proxy};
+use support::{House, Mosquitto, Station, authority, listen_once, password_file, web_proxy};
 use tomte_mqtt::client::{ConnectError, Connector, State, TlsFiles};
 use tomte_mqtt::protocol::Version;
 
@@ -170,6 +170,41 @@ async fn a_broker_of_3_1_1_alone_is_spoken_to_in_its_version() {
     assert_eq!(greetings.recv().await.unwrap(), 4);
     station.until(|state| *state == State::Connected).await;
     station.kill().await;
+}
+
+/// The cable is pulled, in effect: nothing is closed, and nothing answers.
+#[tokio::test]
+async fn a_half_open_connection_is_noticed_and_made_anew() {
+    let broker = Mosquitto::plain();
+    let mut station = Station::start(&broker.address("mqtt"), |settings| {
+        settings.client.keep_alive = Duration::from_secs(2);
+    });
+    station.until(|state| *state == State::Connected).await;
+    broker.freeze();
+    station.until(|state| matches!(state, State::Lost(why) if why.contains("does not answer"))).await;
+    broker.thaw();
+    station.until(|state| *state == State::Connected).await;
+    broker.retained_is("tomte/test/value", "1").await;
+    station.stop().await;
+}
+
+#[tokio::test]
+async fn names_that_mean_something_to_brokers_arrive_as_names() {
+    let broker = Mosquitto::plain();
+    let names = ["#", "+", "/", "$SYS/broker", "a+b/c#d", "", "\u{0}\u{7f}\n", "Küche", "%2F", &"long/".repeat(200)];
+    let (done, mut finished) = tokio::sync::mpsc::unbounded_channel();
+    let house = House::of("$host+1", &names, done);
+    let mut station = Station::drive(&broker.address("mqtt"), &TlsFiles::default(), |_| {}, house);
+    station.until(|state| *state == State::Connected).await;
+    let topics = finished.recv().await.unwrap();
+    let values: Vec<_> = topics.iter().filter(|topic| topic.ends_with("/used_ratio")).collect();
+    assert_eq!(values.len(), names.len());
+    for topic in values {
+        assert!(topic.starts_with("tomte/%24host%2B1/filesystem/"), "{topic}");
+        assert_eq!(broker.retained(topic).await, "0.5", "{topic}");
+    }
+    assert!(matches!(station.now(), State::Connected), "the broker had no reason to close");
+    station.stop().await;
 }
 
 #[tokio::test]

@@ -15,9 +15,12 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_util::sync::CancellationToken;
+use tomte_model::{BootId, Catalogue, Facet, HostId, Latest, Moment, Position, Report, Scope};
 use tomte_mqtt::client::{Connector, Driver, Settings, State, TlsFiles, run};
+use tomte_mqtt::discovery::Style;
 use tomte_mqtt::protocol::{Publish, Qos};
 use tomte_mqtt::session::Client;
+use tomte_mqtt::{Discovery, Kept, Options, Pace, Publisher};
 
 /// Nothing here takes that long, unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -94,6 +97,20 @@ impl Mosquitto {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Its sockets stay open, and nobody is behind them.
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let child = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([signal, &child]).status().unwrap().success());
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -189,6 +206,82 @@ impl Driver for Little {
     }
 }
 
+/// A host with resources of these names, as a driver: what a publisher makes
+/// of them goes to the broker as it is.
+pub(crate) struct House {
+    latest: Latest,
+    publisher: Publisher,
+    /// How many messages were handed over, once nothing more is due.
+    done: mpsc::UnboundedSender<Vec<String>>,
+    topics: Vec<String>,
+}
+
+impl House {
+    pub(crate) fn of(host: &str, names: &[&str], done: mpsc::UnboundedSender<Vec<String>>) -> Self {
+        let facet = |name: &&str| {
+            let mut facet = Facet::owner("filesystem", *name, "main");
+            facet.read("used_ratio", 0.5);
+            facet
+        };
+        let report = Report {
+            host: HostId::from_parts(1, 2),
+            collector: "filesystem".into(),
+            position: Position { epoch: 1, sequence: 1 },
+            boot_id: BootId(1),
+            moment: Moment::default(),
+            clock_synchronised: true,
+            interval_millis: 0,
+            scopes: vec![Scope::complete("filesystem", names.iter().map(facet).collect())],
+            events: Vec::new(),
+        };
+        let mut latest = Latest::default();
+        latest.apply(&report, report.moment.wall);
+        let seconds = Duration::from_secs;
+        let options = Options {
+            host: report.host,
+            name: host.to_owned(),
+            prefix: "tomte".to_owned(),
+            pace: Pace {
+                interval: seconds(10),
+                keep_alive: seconds(300),
+                state: Qos::AtLeastOnce,
+                discovery: Qos::AtLeastOnce,
+                event: Qos::AtLeastOnce,
+            },
+            discovery: Some(Discovery { style: Style::Entity, prefix: "homeassistant".to_owned(), sub_devices: true }),
+            shows: Box::new(|_| true),
+            version: "1".to_owned(),
+            values_at: 0,
+            hub_availability: None,
+        };
+        Self { latest, publisher: Publisher::new(options, Kept::default()), done, topics: Vec::new() }
+    }
+}
+
+impl Driver for House {
+    fn will(&self) -> Publish {
+        self.publisher.will()
+    }
+    fn connected(&mut self) {
+        self.publisher.connected();
+    }
+    fn due(&mut self) -> Vec<Publish> {
+        let due = self.publisher.look(&self.latest, &Catalogue::builtin(), Moment::default());
+        if due.is_empty() && !self.topics.is_empty() {
+            let _ = self.done.send(std::mem::take(&mut self.topics));
+        }
+        self.topics.extend(due.iter().map(|message| message.topic.clone()));
+        due
+    }
+    fn heard(&mut self, _: Publish) {}
+    fn goodbye(&mut self) -> Vec<Publish> {
+        self.publisher.goodbye()
+    }
+    async fn wake(&mut self) {
+        std::future::pending().await
+    }
+}
+
 /// A client that runs.
 pub(crate) struct Station {
     state: watch::Receiver<State>,
@@ -203,6 +296,17 @@ impl Station {
     }
 
     pub(crate) fn start_tls(address: &str, files: &TlsFiles, change: impl FnOnce(&mut Settings)) -> Self {
+        let (heard_sender, heard) = mpsc::unbounded_channel();
+        let driver = Little { due: VecDeque::new(), heard: heard_sender };
+        Self { heard, ..Self::drive(address, files, change, driver) }
+    }
+
+    pub(crate) fn drive<D: Driver + 'static>(
+        address: &str,
+        files: &TlsFiles,
+        change: impl FnOnce(&mut Settings),
+        mut driver: D,
+    ) -> Self {
         let client = Client {
             id: "tomte-test".into(),
             username: None,
@@ -213,12 +317,11 @@ impl Station {
         let connector = Connector::new(address.parse().unwrap(), files).unwrap();
         let mut settings = Settings { connector, client, version: None };
         change(&mut settings);
-        let (heard_sender, heard) = mpsc::unbounded_channel();
+        let (_, heard) = mpsc::unbounded_channel();
         let (state_sender, state) = watch::channel(State::Never(String::new()));
         let cancel = CancellationToken::new();
         let cancelled = cancel.clone();
         let task = tokio::spawn(async move {
-            let mut driver = Little { due: VecDeque::new(), heard: heard_sender };
             run(settings, &mut driver, state_sender, cancelled).await;
         });
         Self { state, heard, cancel, task }
@@ -229,6 +332,10 @@ impl Station {
         if !reached {
             panic!("still {:?}", *self.state.borrow());
         }
+    }
+
+    pub(crate) fn now(&self) -> State {
+        self.state.borrow().clone()
     }
 
     pub(crate) async fn heard(&mut self) -> Vec<u8> {

@@ -148,6 +148,8 @@ async fn observe(
                     }
                 }
                 Some(Command::Refresh { .. }) => look(host, station, pace, true),
+                // It has no name of its own to keep.
+                Some(Command::Welcomed { .. }) => {}
                 Some(Command::Settings { push, answer }) => {
                     let refused = push
                         .values

@@ -301,15 +301,18 @@ impl Session {
     fn begin(&mut self, hello: &Hello) {
         let hub = &self.hub;
         hub.counters.link_connections.one();
-        let (name, has_settings, new_version) = {
+        let (name, has_settings, new_version, hand_over) = {
             let mut state = self.agent.lock();
             state.clock.begin(hello.boot_id);
-            state.publishes_mqtt = hello.publishes_mqtt;
+            let hand_over = state.publishes_mqtt.replace(hello.publishes_mqtt) != Some(hello.publishes_mqtt);
             let version = Some(hello.agent_version.clone());
             let new = state.record.agent_version != version;
             state.record.agent_version = version;
-            (state.record.name.clone(), state.record.settings_revision > 0, new)
+            (state.record.name.clone(), state.record.settings_revision > 0, new, hand_over)
         };
+        if hand_over {
+            hub.tell_host(self.agent.id);
+        }
         tracing::info!(
             host = %name, peer = self.peer, generation = self.place.generation, version = hello.agent_version,
             "a link began"

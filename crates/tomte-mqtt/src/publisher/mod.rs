@@ -6,20 +6,26 @@
 //! clock and no socket. It remembers every retained topic that it ever filled,
 //! also over a restart, so that none is left behind.
 
+mod devices;
+mod options;
+mod shown;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tomte_model::catalogue::KindDef;
 use tomte_model::latest::{RETIRE_AFTER, ResourceState};
-use tomte_model::{Catalogue, Event, EventKind, HostId, Latest, Moment, Name, ResourceKey, Status, Timestamp, Value};
+use tomte_model::{Catalogue, Event, EventKind, Latest, Moment, Name, ResourceKey, Value};
 
 use crate::discovery::{Device, Frame, MIGRATE, Style};
-use crate::entity::{Entity, NO_VALUE, of_attribute, of_field, of_host, of_problem};
+use crate::entity::{Entity, NO_VALUE, of_attribute, of_field, of_host, of_problem, of_update};
 use crate::names::{hash, id};
-use crate::protocol::{Publish, Qos};
+use crate::protocol::Publish;
 use crate::topics::Topics;
+use shown::{Shown, attribute, judged, shown_of_facet, shown_values, status_text, update_text};
+
+pub use options::{Discovery, Kept, Options, Pace, Shows};
 
 /// So many messages at most are made at a time.
 const BATCH: usize = 32;
@@ -27,77 +33,15 @@ const BATCH: usize = 32;
 const MOST_RESOURCES: usize = 2_000;
 /// More events than this do not wait for a broker; the oldest go first.
 const MOST_EVENTS: usize = 100;
-/// Longer texts are refused by Home Assistant.
-const LONGEST_TEXT: usize = 255;
-/// So many problems are listed at most.
-const MOST_PROBLEMS: usize = 20;
 /// So many removals are remembered, to be told again.
 const MOST_REMOVED: usize = 500;
 /// Kinds that are devices of their own where that is asked for.
 const SUB_DEVICES: &[&str] = &["guest", "pool", "disk"];
 /// The type of events that Home Assistant was not told of.
 const OTHER_EVENT: &str = "other";
-
-/// How often, and with which guarantee.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
-    /// The least time between two values of one topic.
-    pub interval: Duration,
-    /// A value that does not change is sent again after this time.
-    pub keep_alive: Duration,
-    /// For values and status.
-    pub state: Qos,
-    /// For discovery and availability.
-    pub discovery: Qos,
-    /// For events.
-    pub event: Qos,
-}
-
-/// What Home Assistant is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Discovery {
-    /// How.
-    pub style: Style,
-    /// Where, `homeassistant`.
-    pub prefix: String,
-    /// Whether guests, pools and disks are devices of their own.
-    pub sub_devices: bool,
-}
-
-/// Which of `kind:name/field` are published.
-pub type Shows = Box<dyn Fn(&str) -> bool + Send + Sync>;
-
-/// What is published, and how.
-pub struct Options {
-    /// The host; ids hang on it.
-    pub host: HostId,
-    /// Its name; topics hang on it.
-    pub name: String,
-    /// What own topics begin with.
-    pub prefix: String,
-    /// How often.
-    pub pace: Pace,
-    /// What Home Assistant is told, if anything.
-    pub discovery: Option<Discovery>,
-    /// What is published at all.
-    pub shows: Shows,
-    /// The version of the program that publishes.
-    pub version: String,
-}
-
-/// What must be remembered over a restart: every retained topic with something
-/// in it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Kept {
-    /// The topics.
-    pub topics: BTreeSet<String>,
-    /// What a device's message named: its components with their platforms.
-    pub components: BTreeMap<String, BTreeMap<String, String>>,
-    /// Discovery that was taken back; told again, since Home Assistant may
-    /// have been away.
-    pub removed: VecDeque<String>,
-}
+/// Whoever says something else of a host's availability is contradicted this
+/// often at most, in milliseconds: two who are both sure do not shout all day.
+const CONTRADICT_EVERY: u64 = 5_000;
 
 /// A value as it was last sent.
 struct Sent {
@@ -111,13 +55,21 @@ struct Sent {
     shown: bool,
 }
 
+/// A text beside the values, as it was last sent.
+#[derive(Default)]
+struct Said {
+    /// Its hash, and when, in milliseconds of boot time.
+    last: Option<(u64, u64)>,
+    /// Whether it is published at all; `None`: not asked yet.
+    shown: Option<bool>,
+}
+
 /// A resource as it was last published.
 #[derive(Default)]
 struct Thing {
     values: Vec<Sent>,
-    status: Option<(u64, u64)>,
-    /// Whether its status is published; `None`: not asked yet.
-    status_shown: Option<bool>,
+    status: Said,
+    update: Said,
     announced: bool,
     entities: Vec<(&'static str, String)>,
 }
@@ -133,13 +85,22 @@ pub struct Publisher {
     claimed: BTreeSet<String>,
     kept: Kept,
     kept_changed: bool,
-    status: Option<(u64, u64)>,
-    greeted: bool,
+    /// The components of devices' messages that this run has named itself.
+    named: BTreeSet<(String, String)>,
+    status: Said,
+    online: bool,
+    /// What was last said of that on this connection, and when.
+    greeted: Option<(bool, u64)>,
+    /// The newest agent that is to be had, if somebody knows.
+    newest: Option<String>,
     host_announced: bool,
     /// A device's message is to be made anew.
     stale_devices: bool,
     pending: VecDeque<Publish>,
     events: VecDeque<Publish>,
+    contradicted: bool,
+    /// Whether removals were told on this connection.
+    told_removed: bool,
     republish_at: Option<u64>,
     started: Option<u64>,
     event_types: Vec<&'static str>,
@@ -166,7 +127,8 @@ impl Publisher {
         };
         let frame = Frame {
             prefix: options.discovery.as_ref().map_or_else(String::new, |discovery| discovery.prefix.clone()),
-            availability: vec![topics.availability()],
+            availability: topics.availability(),
+            hub_availability: options.hub_availability.clone(),
             version: options.version.clone(),
         };
         let known: Vec<&'static str> = EventKind::KNOWN.iter().filter_map(|kind| static_text(&kind.0)).collect();
@@ -180,12 +142,17 @@ impl Publisher {
             claimed: BTreeSet::new(),
             kept,
             kept_changed: false,
-            status: None,
-            greeted: false,
+            named: BTreeSet::new(),
+            status: Said::default(),
+            online: true,
+            greeted: None,
+            newest: None,
             host_announced: false,
             stale_devices: true,
             pending: VecDeque::new(),
             events: VecDeque::new(),
+            contradicted: false,
+            told_removed: false,
             republish_at: None,
             started: None,
             event_types,
@@ -197,7 +164,39 @@ impl Publisher {
     /// What a broker says of the host when the connection breaks.
     #[must_use]
     pub fn will(&self) -> Publish {
-        Publish::retained(self.topics.availability(), "offline", self.options.pace.discovery)
+        self.availability(false)
+    }
+
+    fn availability(&self, online: bool) -> Publish {
+        let text = if online { "online" } else { "offline" };
+        Publish::retained(self.topics.availability(), text, self.options.pace.discovery)
+    }
+
+    /// Whether the host is there, where somebody else than the host publishes.
+    pub fn set_online(&mut self, online: bool) {
+        self.online = online;
+    }
+
+    /// The newest version of the agent that is to be had, as somebody knows.
+    pub fn set_newest(&mut self, version: Option<String>) {
+        if self.newest != version {
+            // The first brings an entity, the next ones another text.
+            self.newest = version;
+            self.things.values_mut().for_each(|thing| thing.announced = false);
+        }
+    }
+
+    /// Somebody said something on a topic. An old connection's will may come
+    /// after the new connection's first words, and others may be wrong:
+    /// what they say of this host's availability is put right.
+    pub fn heard(&mut self, message: &Publish) {
+        if let Some((said, _)) = self.greeted
+            && !message.retain
+            && message.topic == self.topics.availability()
+            && message.payload != self.availability(said).payload
+        {
+            self.contradicted = true;
+        }
     }
 
     /// What to say before a clean end, which the broker's will does not tell.
@@ -209,7 +208,9 @@ impl Publisher {
 
     /// There is a connection: nothing counts as sent on it yet.
     pub fn connected(&mut self) {
-        self.greeted = false;
+        self.greeted = None;
+        self.told_removed = false;
+        self.contradicted = false;
         self.republish_at = None;
         self.forget_sent();
     }
@@ -249,6 +250,15 @@ impl Publisher {
         });
     }
 
+    /// That the host is there, as far as it was not said on this connection.
+    pub fn greeting(&mut self, now: Moment) -> Option<Publish> {
+        let mut out = Vec::new();
+        if self.greeted.is_none() {
+            self.greet(now.boot_millis, &mut out);
+        }
+        out.pop()
+    }
+
     /// What is due now, at most a batch. Empty: nothing is, for now.
     pub fn look(&mut self, latest: &Latest, catalogue: &Catalogue, now: Moment) -> Vec<Publish> {
         let boot = now.boot_millis;
@@ -259,13 +269,10 @@ impl Publisher {
             self.pending.extend(self.kept.removed.iter().map(|topic| Publish::empty(topic.clone())));
         }
         let mut out = Vec::new();
-        if !self.greeted {
-            self.greeted = true;
-            let online = Publish::retained(self.topics.availability(), "online", self.options.pace.discovery);
-            self.keep(&online.topic);
-            out.push(online);
+        if !std::mem::replace(&mut self.told_removed, true) {
             self.pending.extend(self.kept.removed.iter().map(|topic| Publish::empty(topic.clone())));
         }
+        self.greet(boot, &mut out);
         self.describe_device(latest);
         self.drop_gone(latest);
         let room = BATCH.saturating_sub(out.len()).min(self.pending.len());
@@ -278,24 +285,41 @@ impl Publisher {
             self.publish_resource(resource, state, catalogue, now, &mut out);
         }
         self.publish_status(latest, now, &mut out);
+        let settled = boot.saturating_sub(started) >= millis(RETIRE_AFTER);
         if self.stale_devices {
             self.stale_devices = false;
-            self.publish_devices(latest, catalogue, &mut out);
+            self.publish_devices(latest, catalogue, settled, &mut out);
         }
         out.extend(self.events.drain(..));
-        if boot.saturating_sub(started) >= millis(RETIRE_AFTER) {
+        if settled {
             self.drop_unclaimed();
         }
         out
     }
 
+    fn greet(&mut self, boot: u64, out: &mut Vec<Publish>) {
+        let due = match self.greeted {
+            None => true,
+            Some((said, at)) => {
+                said != self.online || (self.contradicted && boot.saturating_sub(at) >= CONTRADICT_EVERY)
+            }
+        };
+        if due {
+            self.contradicted = false;
+            self.greeted = Some((self.online, boot));
+            let message = self.availability(self.online);
+            self.keep(&message.topic);
+            out.push(message);
+        }
+    }
+
     fn forget_sent(&mut self) {
         for thing in self.things.values_mut() {
             thing.announced = false;
-            thing.status = None;
+            (thing.status.last, thing.update.last) = (None, None);
             thing.values.iter_mut().for_each(|sent| sent.at = None);
         }
-        self.status = None;
+        self.status.last = None;
         self.host_announced = false;
         self.stale_devices = true;
     }
@@ -311,6 +335,8 @@ impl Publisher {
         if self.kept.removed.iter().any(|removed| removed == topic) {
             self.kept.removed.retain(|removed| removed != topic);
         }
+        // What is filled again must not be emptied by what waited.
+        self.pending.retain(|message| message.topic != topic);
     }
 
     /// Empties a topic, if it was ever filled.
@@ -394,6 +420,15 @@ impl Publisher {
             // Let go of first, emptied when everything has been announced.
             out.push(Publish::retained(before, MIGRATE, self.options.pace.discovery));
         }
+        // Where sub-devices were switched on or off, it was another device's.
+        let suffix = format!("/{}/config", entity.key);
+        let own = format!("{}/{}/{}", self.frame.prefix, entity.component, self.device.id);
+        let of_another = |known: &&String| **known != topic && known.ends_with(&suffix) && known.starts_with(&own);
+        if !self.kept.topics.contains(&topic)
+            && let Some(other) = self.kept.topics.iter().find(of_another).cloned()
+        {
+            self.clear(&other);
+        }
         self.keep(&topic);
         out.push(Publish::retained(topic, &self.frame.entity(device, entity), self.options.pace.discovery));
     }
@@ -433,6 +468,11 @@ impl Publisher {
         if judged(state) && (self.options.shows)(&format!("{resource}/status")) {
             entities.push(of_problem(resource, &self.topics.value(resource, "status"), expire, own_device));
         }
+        if update_text(resource, state, self.newest.as_deref()).is_some()
+            && (self.options.shows)(&format!("{resource}/update"))
+        {
+            entities.push(of_update(resource, &self.topics.value(resource, "update")));
+        }
         entities
     }
 
@@ -469,7 +509,9 @@ impl Publisher {
             }
             thing.entities = entities.into_iter().map(|entity| (entity.component, entity.key)).collect();
         }
-        self.publish_values(resource, state, kind, &mut thing, now, out);
+        if now.boot_millis >= self.options.values_at {
+            self.publish_values(resource, state, kind, &mut thing, now, out);
+        }
         self.things.insert(resource.clone(), thing);
     }
 
@@ -502,18 +544,50 @@ impl Publisher {
             (sent.value, sent.at) = (None, Some(now.boot_millis));
             out.push(Publish::retained(self.topics.value(resource, &sent.name), NO_VALUE, self.options.pace.state));
         }
-        let shows = &self.options.shows;
-        let shown = *thing.status_shown.get_or_insert_with(|| shows(&format!("{resource}/status")));
-        let Some(assessment) = state.assessment(now.wall).filter(|_| shown) else { return };
-        let text = json!({ "status": assessment.status, "reason": assessment.reason }).to_string();
-        let said = hash(text.as_bytes());
-        let before = thing.status;
-        if self.due(before.is_some_and(|(value, _)| value == said), before.map(|(_, at)| at), now) {
-            thing.status = Some((said, now.boot_millis));
-            let topic = self.topics.value(resource, "status");
-            self.keep(&topic);
-            out.push(Publish::retained(topic, &text, self.options.pace.state));
+        if let Some(assessment) = state.assessment(now.wall) {
+            let text = json!({ "status": assessment.status, "reason": assessment.reason }).to_string();
+            self.say(resource, "status", &text, &mut thing.status, now, out);
         }
+        let stale = state.stale(now.wall);
+        if let Some(text) = update_text(resource, state, self.newest.as_deref()).filter(|_| !stale) {
+            self.say(resource, "update", &text, &mut thing.update, now, out);
+        }
+    }
+
+    /// Says a text of a resource, when it is due.
+    fn say(
+        &mut self,
+        resource: &ResourceKey,
+        what: &str,
+        text: &str,
+        said: &mut Said,
+        now: Moment,
+        out: &mut Vec<Publish>,
+    ) {
+        let shows = &self.options.shows;
+        if !*said.shown.get_or_insert_with(|| shows(&format!("{resource}/{what}"))) {
+            return;
+        }
+        let topic = || self.topics.value(resource, what);
+        if let Some(message) = self.retained_text(topic, text, said, now) {
+            self.keep(&message.topic);
+            out.push(message);
+        }
+    }
+
+    fn retained_text(
+        &self,
+        topic: impl FnOnce() -> String,
+        text: &str,
+        said: &mut Said,
+        now: Moment,
+    ) -> Option<Publish> {
+        let new = hash(text.as_bytes());
+        let same = said.last.is_some_and(|(value, _)| value == new);
+        self.due(same, said.last.map(|(_, at)| at), now).then(|| {
+            said.last = Some((new, now.boot_millis));
+            Publish::retained(topic(), text, self.options.pace.state)
+        })
     }
 
     /// Whether something is to be sent: at once when it is new, after the
@@ -525,16 +599,17 @@ impl Publisher {
     }
 
     fn publish_status(&mut self, latest: &Latest, now: Moment, out: &mut Vec<Publish>) {
+        if now.boot_millis < self.options.values_at {
+            return;
+        }
         let Some(assessment) = latest.assessment(now.wall) else { return };
         let text = status_text(latest, assessment.status, &assessment.reason, now.wall);
-        let said = hash(text.as_bytes());
-        let before = self.status;
-        if self.due(before.is_some_and(|(value, _)| value == said), before.map(|(_, at)| at), now) {
-            self.status = Some((said, now.boot_millis));
-            let topic = self.topics.status();
-            self.keep(&topic);
-            out.push(Publish::retained(topic, &text, self.options.pace.state));
+        let mut said = std::mem::take(&mut self.status);
+        if let Some(message) = self.retained_text(|| self.topics.status(), &text, &mut said, now) {
+            self.keep(&message.topic);
+            out.push(message);
         }
+        self.status = said;
     }
 
     /// Takes back what was said of resources that are gone for good.
@@ -550,48 +625,8 @@ impl Publisher {
                 self.clear(&self.topics.value(&resource, &sent.name));
             }
             self.clear(&self.topics.value(&resource, "status"));
+            self.clear(&self.topics.value(&resource, "update"));
             self.stale_devices = true;
-        }
-    }
-
-    /// A message for each device, where that is the style; and the end of a
-    /// migration from it, where it was.
-    fn publish_devices(&mut self, latest: &Latest, catalogue: &Catalogue, out: &mut Vec<Publish>) {
-        let Some(discovery) = &self.options.discovery else { return };
-        if discovery.style == Style::Entity {
-            let own = format!("{}/device/{}", discovery.prefix, self.device.id);
-            let former: Vec<_> = self.kept.topics.iter().filter(|topic| topic.starts_with(&own)).cloned().collect();
-            former.iter().for_each(|topic| self.clear(topic));
-            return;
-        }
-        let mut devices: BTreeMap<String, (Device, Vec<Entity>)> = BTreeMap::new();
-        devices.insert(self.device.id.clone(), (self.device.clone(), self.host_entities()));
-        for (resource, state) in latest.resources().filter(|(resource, _)| self.things.contains_key(resource)) {
-            let Some(kind) = catalogue.kind(&resource.kind) else { continue };
-            let device = self.device_of(resource).unwrap_or_else(|| self.device.clone());
-            let entities = self.entities(kind, resource, state);
-            devices.entry(device.id.clone()).or_insert_with(|| (device, Vec::new())).1.extend(entities);
-        }
-        let qos = self.options.pace.discovery;
-        for (device, entities) in devices.into_values().filter(|(_, entities)| !entities.is_empty()) {
-            let topic = self.frame.device_topic(&device.id);
-            let alone: Vec<_> = entities
-                .iter()
-                .map(|entity| self.frame.entity_topic(&device.id, entity.component, &entity.key))
-                .filter(|topic| self.kept.topics.contains(topic))
-                .collect();
-            out.extend(alone.iter().map(|topic| Publish::retained(topic.clone(), MIGRATE, qos)));
-            let before = self.kept.components.remove(&topic).unwrap_or_default();
-            let named = entities.iter().map(|entity| (entity.key.clone(), entity.component.to_owned()));
-            let named: BTreeMap<_, _> = named.collect();
-            let gone = before.iter().filter(|(key, _)| !named.contains_key(*key));
-            let gone = gone.map(|(key, component)| (key.as_str(), component.as_str()));
-            let payload = self.frame.device(&device, &entities, gone);
-            self.kept_changed |= before != named;
-            self.kept.components.insert(topic.clone(), named);
-            self.keep(&topic);
-            out.push(Publish::retained(topic, &payload, qos));
-            alone.iter().for_each(|topic| self.clear(topic));
         }
     }
 }
@@ -606,79 +641,6 @@ fn static_text(name: &Name) -> Option<&'static str> {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn judged(state: &ResourceState) -> bool {
-    state.facets.values().any(|facet| facet.assessment.is_some())
-}
-
-fn attribute<'a>(kind: &'a KindDef, name: &str) -> Option<&'a tomte_model::catalogue::HomeAssistant> {
-    kind.attributes.iter().find(|attribute| attribute.name == name)?.home_assistant.as_ref()
-}
-
-/// A value on its way to a topic.
-#[derive(Clone, Copy)]
-enum Shown<'a> {
-    Number(f64),
-    Flag(bool),
-    Text(&'a str),
-}
-
-impl Shown<'_> {
-    fn text(self) -> String {
-        match self {
-            // Without an exponent, and the shortest that reads back the same.
-            Self::Number(value) if value.is_finite() => format!("{}", value + 0.0),
-            Self::Number(_) => NO_VALUE.to_owned(),
-            Self::Flag(true) => "ON".to_owned(),
-            Self::Flag(false) => "OFF".to_owned(),
-            Self::Text(text) => {
-                let text: String = text.chars().filter(|c| !c.is_control()).take(LONGEST_TEXT).collect();
-                if text.is_empty() { NO_VALUE.to_owned() } else { text }
-            }
-        }
-    }
-
-    fn hash(self) -> u64 {
-        match self {
-            Self::Number(value) => value.to_bits(),
-            Self::Flag(value) => u64::from(value),
-            Self::Text(text) => hash(text.as_bytes()),
-        }
-    }
-}
-
-fn shown_of_facet<'a>(
-    kind: &'a KindDef,
-    facet: &'a tomte_model::latest::FacetState,
-) -> impl Iterator<Item = (&'a Name, Shown<'a>)> {
-    // `status` is what the judgement says.
-    let readings = facet.readings.iter().filter(|(name, _)| name != "status");
-    let readings = readings.map(|(name, value)| (name, Shown::Number(*value)));
-    let attributes = facet.attributes.iter().filter(|(name, _)| attribute(kind, name).is_some());
-    let attributes = attributes.filter_map(|(name, value)| match value {
-        Value::Bool(flag) => Some((name, Shown::Flag(*flag))),
-        Value::Text(text) => Some((name, Shown::Text(text))),
-        Value::Number(_) => None,
-    });
-    readings.chain(attributes)
-}
-
-fn shown_values<'a>(kind: &'a KindDef, state: &'a ResourceState) -> impl Iterator<Item = (&'a Name, Shown<'a>)> {
-    state.facets.values().flat_map(|facet| shown_of_facet(kind, facet))
-}
-
-fn status_text(latest: &Latest, status: Status, reason: &str, now: Timestamp) -> String {
-    let problems: Vec<_> = latest
-        .resources()
-        .filter_map(|(resource, state)| Some((resource, state.assessment(now)?)))
-        .filter(|(_, assessment)| assessment.status != Status::Ok)
-        .take(MOST_PROBLEMS)
-        .map(|(resource, assessment)| {
-            json!({ "subject": resource.to_string(), "status": assessment.status, "reason": assessment.reason })
-        })
-        .collect();
-    json!({ "status": status, "reason": reason, "problems": problems }).to_string()
 }
 
 #[cfg(test)]
