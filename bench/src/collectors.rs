@@ -249,11 +249,10 @@ fn table(costs: &[Cost]) -> String {
     let mut text = table.to_string();
     let _ = write!(
         text,
-        "\n\nThe fast tier together: {} each time, {verdict} the budget of {} ({} with {watched} containers, units and guests \
+        "\n\nThe fast tier together: {} each time, {verdict} the budget of {} (0.3 ms and 30 µs each with {watched} containers, units and guests \
          watched). All collectors and their programs, for a day: {each_day:.1} s of processor time, {:.3} % of one core.",
         millis(sum),
         millis(budget),
-        "0.3 ms and 30 µs each",
         each_day / 864.0,
     );
     text

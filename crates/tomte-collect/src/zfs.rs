@@ -232,9 +232,12 @@ pub fn fuzz_zfs(bytes: &[u8]) {
     told(json::status(bytes));
     told(text::list(&printed));
     told(Ok(text::status(&printed)));
-    let _ = text::datasets(&printed).map(|datasets| datasets.iter().map(dataset_facet).count());
-    let snapshots = text::snapshots(&printed).unwrap_or_default();
-    let _ = snapshots.into_iter().map(|(dataset, told)| snapshot_facet(dataset, told, now)).count();
+    for dataset in text::datasets(&printed).unwrap_or_default() {
+        let _ = dataset_facet(&dataset);
+    }
+    for (dataset, told) in text::snapshots(&printed).unwrap_or_default() {
+        let _ = snapshot_facet(dataset, told, now);
+    }
 }
 
 #[cfg(test)]

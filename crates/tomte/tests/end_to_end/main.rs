@@ -4,7 +4,7 @@
 //!
 //! One target for all of it, because linking it is what takes long. Each file
 //! is a theme; what they share is in `support`. Nothing here sleeps.
-#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, missing_docs)]
 
 mod agent_killed;
 mod command_line;
