@@ -42,6 +42,11 @@ const OTHER_EVENT: &str = "other";
 /// Whoever says something else of a host's availability is contradicted this
 /// often at most, in milliseconds: two who are both sure do not shout all day.
 const CONTRADICT_EVERY: u64 = 5_000;
+/// Values are emptied so long after their entities were taken back, or moved to
+/// another name: Home Assistant, while it listens, takes nothing for a value
+/// and complains.
+const AFTER_REMOVAL: u64 = 5_000;
+const AFTER_RENAMING: u64 = 20_000;
 
 /// A value as it was last sent.
 struct Sent {
@@ -97,6 +102,8 @@ pub struct Publisher {
     /// A device's message is to be made anew.
     stale_devices: bool,
     pending: VecDeque<Publish>,
+    /// Topics to empty later, and when, once that is known.
+    later: Vec<(Option<u64>, String)>,
     events: VecDeque<Publish>,
     contradicted: bool,
     /// Whether removals were told on this connection.
@@ -150,6 +157,7 @@ impl Publisher {
             host_announced: false,
             stale_devices: true,
             pending: VecDeque::new(),
+            later: Vec::new(),
             events: VecDeque::new(),
             contradicted: false,
             told_removed: false,
@@ -275,6 +283,7 @@ impl Publisher {
         self.greet(boot, &mut out);
         self.describe_device(latest);
         self.drop_gone(latest);
+        self.empty_what_is_due(boot);
         let room = BATCH.saturating_sub(out.len()).min(self.pending.len());
         out.extend(self.pending.drain(..room));
         self.announce_host(&mut out);
@@ -342,14 +351,39 @@ impl Publisher {
     /// Empties a topic, if it was ever filled.
     fn clear(&mut self, topic: &str) {
         self.claimed.remove(topic);
-        if self.kept.topics.remove(topic) {
+        if !topic.ends_with("/config") {
+            // It is remembered until then.
+            if self.kept.topics.contains(topic) && self.later.iter().all(|(_, known)| known != topic) {
+                self.later.push((None, topic.to_owned()));
+            }
+        } else if self.kept.topics.remove(topic) {
             self.kept_changed = true;
             self.pending.push_back(Publish::empty(topic.to_owned()));
-            if topic.ends_with("/config") {
-                self.kept.removed.push_back(topic.to_owned());
-                if self.kept.removed.len() > MOST_REMOVED {
-                    self.kept.removed.pop_front();
-                }
+            self.kept.removed.push_back(topic.to_owned());
+            if self.kept.removed.len() > MOST_REMOVED {
+                self.kept.removed.pop_front();
+            }
+        }
+    }
+
+    fn empty_what_is_due(&mut self, boot: u64) {
+        if self.later.is_empty() {
+            return;
+        }
+        let root = self.topics.root();
+        for (at, topic) in &mut self.later {
+            let wait = if topic.starts_with(&root) { AFTER_REMOVAL } else { AFTER_RENAMING };
+            at.get_or_insert(boot.saturating_add(wait));
+        }
+        let is_due = |(at, _): &(Option<u64>, String)| at.is_some_and(|at| at <= boot);
+        let (due, later) = std::mem::take(&mut self.later).into_iter().partition(is_due);
+        self.later = later;
+        let due: Vec<(Option<u64>, String)> = due;
+        for (_, topic) in due {
+            // It may have been filled again meanwhile.
+            if !self.claimed.contains(&topic) && self.kept.topics.remove(&topic) {
+                self.kept_changed = true;
+                self.pending.push_back(Publish::empty(topic));
             }
         }
     }

@@ -26,6 +26,8 @@ pub(crate) use kept::{KEY, KeptHosts};
 
 /// A broker that the host's own agent does not use is tidied up after a day.
 const TIDY_AFTER: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+/// How long after its entities a host's values are emptied, in milliseconds.
+const VALUES_AFTER: u64 = 5_000;
 /// So many messages are handed out at a time.
 const BATCH: usize = 32;
 
@@ -42,6 +44,9 @@ pub(crate) struct Hosts {
     queued: HashSet<HostId>,
     /// Topics to empty, of hosts that are gone.
     pending: VecDeque<Publish>,
+    /// Those of their values, which come later: until its entities are gone,
+    /// Home Assistant takes nothing for a value. When, by the boot clock.
+    later: VecDeque<(u64, Publish)>,
 }
 
 struct Speaking {
@@ -72,6 +77,7 @@ impl Hosts {
             dirty: VecDeque::new(),
             queued: HashSet::new(),
             pending: VecDeque::new(),
+            later: VecDeque::new(),
         }
     }
 
@@ -215,12 +221,22 @@ impl Hosts {
         self.publishers.remove(&host);
         if let Some(left) = self.kept.hosts.remove(&host) {
             self.kept.changed = true;
-            self.pending.extend(left.kept.topics.into_iter().map(Publish::empty));
+            let at = self.hub.clock.now().boot_millis + VALUES_AFTER;
+            for topic in left.kept.topics {
+                if topic.ends_with("/config") {
+                    self.pending.push_back(Publish::empty(topic));
+                } else {
+                    self.later.push_back((at, Publish::empty(topic)));
+                }
+            }
         }
     }
 
     /// What is due, at most a batch. Empty: nothing is, for now.
     pub(crate) fn due(&mut self, now: Moment) -> Vec<Publish> {
+        while self.later.front().is_some_and(|(at, _)| *at <= now.boot_millis) {
+            self.pending.extend(self.later.pop_front().map(|(_, message)| message));
+        }
         if !self.pending.is_empty() {
             let room = BATCH.min(self.pending.len());
             return self.pending.drain(..room).collect();
@@ -271,7 +287,8 @@ impl Hosts {
     /// What is said before a clean end: the hub's own absence is enough, since
     /// every entity hangs on it.
     pub(crate) fn last_words(&mut self) -> Vec<Publish> {
-        self.pending.drain(..).collect()
+        let later = self.later.drain(..).map(|(_, message)| message);
+        self.pending.drain(..).chain(later).collect()
     }
 
     fn save_one(&mut self, host: HostId) {

@@ -171,6 +171,14 @@ impl Kit {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Waits until the broker keeps nothing there.
+    pub(crate) fn is_empty(&self, filter: &str) {
+        let begin = Instant::now();
+        while !self.retained(filter).is_empty() {
+            assert!(begin.elapsed() < LIMIT, "something is left at {filter}: {}", self.retained(filter));
+        }
+    }
+
     /// The entities of a device.
     pub(crate) fn entities(&self, device: &str) -> Vec<Entity> {
         let output = self.run("ha_states.py", &["--device", &format!("\"{device}\"")]);
@@ -212,8 +220,20 @@ impl Kit {
         let begin = Instant::now();
         let (fewest, since) = (FEWEST.to_string(), self.since.to_string());
         let device = format!("\"{device}\"");
-        let arguments =
-            ["--device", &device, "--min-entities", &fewest, "--since", &since, "--allow", allowed, "--wait", "60"];
+        let arguments = [
+            "--device",
+            &device,
+            "--min-entities",
+            &fewest,
+            "--since",
+            &since,
+            "--allow",
+            allowed,
+            "--allow",
+            "http.ban",
+            "--wait",
+            "60",
+        ];
         loop {
             let output = self.run("ha_judge.py", &arguments);
             let said: Value = serde_json::from_slice(&output.stdout)

@@ -77,7 +77,8 @@ fn a_host_by_itself(kit: &mut Kit) {
     let mut agent = run_agent(&config);
     kit.is_sound("attic");
     kit::are_the_same(&kit.entities("attic"), &before);
-    assert_eq!(kit.retained("tomte/nas/#"), "", "nothing is left under the old name");
+    kit.is_empty("tomte/nas/#");
+    kit.is_sound("attic");
     assert!(agent.stop().success());
     kit.forget(&config);
 }
