@@ -13,12 +13,13 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, reload};
 
+use crate::action_command::{self, LocalAgent};
 use crate::config::{Config, Found, Layers, LogFormat, LogLevel, SAMPLE, Sources, candidates_here};
 use crate::link::with_causes;
 use crate::run::SetLogLevel;
 use crate::settings::Pushed;
 use crate::state::StateDir;
-use crate::{doctor, enrol, helper, import, once, run};
+use crate::{command, doctor, enrol, helper, import, once, run};
 
 /// Something has to be done before this works.
 const TROUBLE: u8 = 1;
@@ -68,6 +69,9 @@ enum Commands {
         /// Print a commented sample of agent.toml instead
         #[arg(long)]
         sample: bool,
+        /// Print a commented sample of commands.toml instead
+        #[arg(long, conflicts_with = "sample")]
+        sample_commands: bool,
     },
     /// Make this host known to a hub
     #[command(after_help = "`tomte host add NAME` on the hub prints the whole line to paste.\n\nExamples:\n  \
@@ -93,6 +97,9 @@ enum Commands {
         #[arg(long, value_name = "DIR")]
         to: Option<PathBuf>,
     },
+    /// Show what this host was asked to do, and decide on it
+    #[command(subcommand)]
+    Action(ActionCommands),
     /// Say what works, what does not, and what to do about it
     Doctor(Settings),
     /// Do, as root, the few things for the agent that only root may do
@@ -105,6 +112,54 @@ enum Commands {
         /// Whom to answer besides root: the agent's user
         #[arg(long, value_name = "USER", default_value = "tomte")]
         user: String,
+        /// Run the commands of this list instead [default: /etc/tomte/commands.toml]
+        #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = command::FILE)]
+        commands: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ActionCommands {
+    /// List what waits and what runs
+    List {
+        #[command(flatten)]
+        settings: Settings,
+        /// What is over, too
+        #[arg(long)]
+        all: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one: its plan, its history, what came of it
+    Show {
+        /// Its id, or the beginning of it
+        id: String,
+        #[command(flatten)]
+        settings: Settings,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Approve one, as root: it is run at once
+    Approve {
+        /// Its id, or the beginning of it
+        id: String,
+        #[command(flatten)]
+        settings: Settings,
+        /// Do not ask whether the plan is meant
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Reject one, as root
+    Reject {
+        /// Its id, or the beginning of it
+        id: String,
+        #[command(flatten)]
+        settings: Settings,
+        /// Why
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
     },
 }
 
@@ -181,20 +236,57 @@ fn dispatch(command: Commands) -> anyhow::Result<ExitCode> {
             print(&text)
         }
         Commands::Check { sample: true, .. } => print(SAMPLE),
+        Commands::Check { sample_commands: true, .. } => print(command::SAMPLE),
         Commands::Check { settings, .. } => check(&settings.sources()),
         Commands::Import { file, to } => take_over(&file, to.as_deref()),
         Commands::Enroll { url, code, file } => enroll(&url, &code, file.config),
-        Commands::Helper { socket, user } => {
+        Commands::Helper { socket, user, commands } => {
             // Its level stays as it is: there is nobody to change it.
             let _ = start_log(LogLevel::default(), LogFormat::default());
-            helper::run(socket.as_deref(), &user).map(|()| ExitCode::SUCCESS)
+            helper::run(socket.as_deref(), &user, commands.as_deref()).map(|()| ExitCode::SUCCESS)
         }
+        Commands::Action(what) => action(what),
         Commands::Doctor(settings) => {
             let sources = settings.sources();
             let findings = runtime()?.block_on(doctor::examine(&sources));
             print(&doctor::text(&findings))?;
             let trouble = findings.iter().any(doctor::Finding::is_trouble);
             Ok(if trouble { ExitCode::from(TROUBLE) } else { ExitCode::SUCCESS })
+        }
+    }
+}
+
+fn action(what: ActionCommands) -> anyhow::Result<ExitCode> {
+    let runtime = runtime()?;
+    let text = |action: &tomte_api::action::Action, json| {
+        Ok::<_, anyhow::Error>(if json {
+            serde_json::to_string_pretty(action)? + "\n"
+        } else {
+            action_command::shown(action)
+        })
+    };
+    match what {
+        ActionCommands::List { settings, all, json } => {
+            let socket = config_or_defaults(&settings.sources())?.socket;
+            let actions = runtime.block_on(LocalAgent(&socket).actions(all))?;
+            print(&if json { serde_json::to_string_pretty(&actions)? + "\n" } else { action_command::table(&actions) })
+        }
+        ActionCommands::Show { id, settings, json } => {
+            let socket = config_or_defaults(&settings.sources())?.socket;
+            print(&text(&runtime.block_on(LocalAgent(&socket).action(&id))?, json)?)
+        }
+        ActionCommands::Approve { id, settings, yes } => {
+            let socket = config_or_defaults(&settings.sources())?.socket;
+            let agent = LocalAgent(&socket);
+            let found = runtime.block_on(agent.action(&id))?;
+            action_command::confirm(&found, yes)?;
+            print(&text(&runtime.block_on(agent.decide(&found, true, String::new()))?, false)?)
+        }
+        ActionCommands::Reject { id, settings, reason } => {
+            let socket = config_or_defaults(&settings.sources())?.socket;
+            let agent = LocalAgent(&socket);
+            let found = runtime.block_on(agent.action(&id))?;
+            print(&text(&runtime.block_on(agent.decide(&found, false, reason))?, false)?)
         }
     }
 }

@@ -1,5 +1,8 @@
 //! `tomte-agent helper`: runs, as root, the few typed requests that need it.
 //!
+//! With `--commands` it is another one: it has the network, and runs the host's
+//! own list of commands ([`crate::command::helper`]).
+//!
 //! systemd starts it when the agent asks, with the listening socket as its
 //! standard input; it ends by itself when nobody has asked for a while. By hand
 //! it listens where it is told. It has no configuration and needs no network. Who
@@ -23,6 +26,8 @@ use rustix::net::sockopt::{socket_acceptconn, socket_peercred};
 use tomte_collect::{Answer, Refusal, Request, Root, execute, read_request, read_trimmed, write_answer};
 use tracing::{info, warn};
 
+use crate::command;
+
 /// How long nobody must have asked before it ends; the medium tier asks oftener.
 const IDLE: Duration = Duration::from_secs(150);
 /// How long a peer may take to say what it wants, or to take the answer.
@@ -30,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How many are served at once; more are turned away.
 const AT_ONCE: usize = 8;
 /// Sockets and a tool's output; nothing recursive.
-const STACK: usize = 256 * 1024;
+pub(crate) const STACK: usize = 256 * 1024;
 
 /// Who may ask besides root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +57,7 @@ impl Allowed {
         uid.map(Self).with_context(|| format!("{} has no user {name}; name the agent's with --user", path.display()))
     }
 
-    fn admits(self, uid: u32) -> bool {
+    pub(crate) fn admits(self, uid: u32) -> bool {
         uid == 0 || uid == self.0
     }
 }
@@ -61,17 +66,20 @@ impl Allowed {
 ///
 /// # Errors
 /// When there is nothing to listen on.
-pub fn run(socket: Option<&Path>, user: &str) -> anyhow::Result<()> {
+pub fn run(socket: Option<&Path>, user: &str, commands: Option<&Path>) -> anyhow::Result<()> {
     let root = Root::system();
     let allowed = Allowed::user(&root, user)?;
     if !rustix::process::geteuid().is_root() {
-        bail!("the helper does what only root may do: start it as root, or by tomte-agent-helper.socket");
+        bail!("the helper does what only root may do: start it as root, or by its socket of systemd");
     }
     let (listener, idle) = match socket {
         Some(path) => (bind(path, allowed)?, None),
         None => (inherited()?, Some(IDLE)),
     };
     info!("the helper listens for user {user}");
+    if let Some(file) = commands {
+        return command::helper::serve(file, &listener, idle.map(|_| command::helper::IDLE), allowed);
+    }
     Helper::new(root, allowed).serve(&listener, idle)
 }
 
@@ -121,16 +129,7 @@ impl Helper {
     /// # Errors
     /// When the socket breaks.
     pub fn serve(&self, listener: &UnixListener, idle: Option<Duration>) -> anyhow::Result<()> {
-        loop {
-            let mut waited = [PollFd::new(listener, PollFlags::IN)];
-            let timeout = idle.and_then(|idle| Timespec::try_from(idle).ok());
-            match poll(&mut waited, timeout.as_ref()) {
-                Ok(0) if self.busy.load(Ordering::Acquire) == 0 => return Ok(()),
-                Ok(0) | Err(rustix::io::Errno::INTR) => continue,
-                Ok(_) => {}
-                Err(error) => return Err(error).context("waiting for the agent"),
-            }
-            let (stream, _) = listener.accept().context("accepting the agent")?;
+        while let Some(stream) = next_client(listener, idle, &self.busy)? {
             let busy = Busy::enter(&self.busy);
             let helper = self.clone();
             let serve = move || {
@@ -144,6 +143,7 @@ impl Helper {
                 warn!(%error, "cannot start a thread");
             }
         }
+        Ok(())
     }
 
     /// Answers one connection's request.
@@ -193,11 +193,30 @@ impl Helper {
     }
 }
 
+/// The next one who asks; `None` when nobody did for so long and nobody is
+/// being served.
+pub(crate) fn next_client(
+    listener: &UnixListener,
+    idle: Option<Duration>,
+    busy: &AtomicUsize,
+) -> anyhow::Result<Option<UnixStream>> {
+    loop {
+        let mut waited = [PollFd::new(listener, PollFlags::IN)];
+        let timeout = idle.and_then(|idle| Timespec::try_from(idle).ok());
+        match poll(&mut waited, timeout.as_ref()) {
+            Ok(0) if busy.load(Ordering::Acquire) == 0 => return Ok(None),
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(Some(listener.accept().context("accepting the agent")?.0)),
+            Err(error) => return Err(error).context("waiting for the agent"),
+        }
+    }
+}
+
 /// Counts who is being served.
-struct Busy(Arc<AtomicUsize>);
+pub(crate) struct Busy(Arc<AtomicUsize>);
 
 impl Busy {
-    fn enter(count: &Arc<AtomicUsize>) -> Self {
+    pub(crate) fn enter(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::AcqRel);
         Self(count.clone())
     }

@@ -12,8 +12,11 @@
 //!
 //! Nothing here draws, stores history or speaks to other agents.
 
+mod action_command;
+pub mod actions;
 pub mod api;
 pub mod cli;
+pub mod command;
 pub mod config;
 pub mod connect;
 pub mod doctor;

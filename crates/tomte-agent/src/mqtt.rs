@@ -4,6 +4,8 @@
 //! [`tomte_mqtt`] says what is due and carries it; this is the host's side of
 //! it: the settings, the state file, and the reports that wake it.
 
+pub mod commands;
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,10 +25,13 @@ use tomte_mqtt::topics::Topics;
 use tomte_mqtt::{Kept, Options, Publisher};
 use tracing::warn;
 
+use crate::actions::Desk;
 use crate::config::MqttConfig;
 use crate::link::with_causes;
 use crate::state::StateDir;
 use crate::station::Station;
+
+use commands::Commands;
 
 /// The file of the topics that were filled.
 pub const TOPICS: &str = "mqtt-topics.json";
@@ -92,6 +97,8 @@ pub struct Publishing {
     delay: u64,
     /// Boot time from which on they are, on this connection.
     announce_at: u64,
+    /// Where requests are taken, where there is a list of commands.
+    commands: Option<Commands>,
     saved_at: u64,
     unsaved: Option<Kept>,
 }
@@ -133,9 +140,22 @@ impl Publishing {
             birth_topic: config.discovery.as_ref().map(|discovery| birth_topic(&discovery.prefix)),
             delay: u64::try_from(config.discovery_delay.as_millis()).unwrap_or(0),
             announce_at: 0,
+            commands: None,
             saved_at: 0,
             unsaved: None,
         }
+    }
+
+    /// Takes requests to run something, too.
+    #[must_use]
+    pub fn with_commands(mut self, desk: Arc<Desk>, name: String, topics: Vec<(String, String)>) -> Self {
+        self.commands = Some(Commands::new(desk, self.station.clone(), name, topics));
+        self
+    }
+
+    /// Takes back what an earlier run announced as commands.
+    pub fn without_commands(&mut self) {
+        self.publisher.set_controls(Vec::new());
     }
 
     /// Publishes until cancelled, then says goodbye.
@@ -194,8 +214,15 @@ impl Driver for Publishing {
     fn due(&mut self) -> Vec<Publish> {
         self.take_reports();
         let now = self.station.clock().now();
+        let answers = self.commands.as_mut().map_or_else(Vec::new, |commands| commands.due(now.boot_millis));
+        if !answers.is_empty() {
+            return answers;
+        }
         if now.boot_millis < self.announce_at {
             return self.publisher.greeting(now).into_iter().collect();
+        }
+        if let Some(controls) = self.commands.as_mut().and_then(Commands::controls) {
+            self.publisher.set_controls(controls);
         }
         let due = {
             self.publisher.set_newest(self.station.hub_version());
@@ -209,6 +236,10 @@ impl Driver for Publishing {
     }
 
     fn heard(&mut self, message: Publish) {
+        let now = self.station.clock().now().boot_millis;
+        if self.commands.as_mut().is_some_and(|commands| commands.heard(&message, now)) {
+            return;
+        }
         if Some(&message.topic) == self.birth_topic.as_ref() && message.payload == "online" && !message.retain {
             let now = self.station.clock().now().boot_millis;
             self.publisher.birth(now + fastrand::u64(0..BIRTH_WITHIN));
@@ -228,11 +259,19 @@ impl Driver for Publishing {
         let pause = next.map_or(LOOK_EVERY, |next| next.min(LOOK_EVERY));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            () = woken(&mut self.commands) => {}
             report = self.reports.recv() => match report {
                 Ok(report) => report.events.iter().for_each(|event| self.publisher.event(event)),
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => std::future::pending().await,
             }
         }
+    }
+}
+
+async fn woken(commands: &mut Option<Commands>) {
+    match commands {
+        Some(commands) => commands.wake().await,
+        None => std::future::pending().await,
     }
 }

@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tomte_collect::{Root, SystemClock, boot_id, clock_synchronised, engine_sockets, hostname};
 use tomte_model::{Catalogue, Clock, EventKind, Moment, Severity};
 use tomte_mqtt::client::State as BrokerState;
+use tomte_mqtt::protocol::Qos;
 use tracing::{error, info, warn};
 
+use crate::actions::Desk;
 use crate::config::units::Span;
 use crate::config::{Config, Found, Layers, Sources};
 use crate::connect::{Endpoint, HubConnector};
@@ -176,6 +178,11 @@ struct Agent {
     spool: Option<(JoinHandle<()>, CancellationToken)>,
     socket: Option<(JoinHandle<()>, CancellationToken)>,
     mqtt: Option<(JoinHandle<()>, CancellationToken, watch::Receiver<BrokerState>)>,
+    /// What others ask this host to do.
+    desk: Arc<Desk>,
+    desk_task: Option<(JoinHandle<()>, CancellationToken)>,
+    /// Whether the broker's requests are listened to.
+    takes_commands: bool,
     started: Moment,
     /// Small writes on their way to disk.
     saves: JoinSet<()>,
@@ -231,7 +238,7 @@ impl Agent {
             synchronised: clock_synchronised,
         };
         let cancel = CancellationToken::new();
-        let task = tokio::spawn(collecting.run(change_receiver, cancel.clone()));
+        let collecting = (tokio::spawn(collecting.run(change_receiver, cancel.clone())), cancel);
         let spool = spool.map(|spool| {
             let cancel = CancellationToken::new();
             (tokio::spawn(drive_spool(station.clone(), spool, cancel.clone())), cancel)
@@ -240,7 +247,13 @@ impl Agent {
         let details = [("version", env!("CARGO_PKG_VERSION")), ("boot_id", &boot_id.to_string())];
         let event = agent_event(now.wall, EventKind::AGENT_STARTED, Severity::Info, started, &details);
         station.pipeline().raise(event);
+        let desk = Desk::new(station.clone(), state.clone(), config.commands.clone(), changes.clone());
+        let cancel = CancellationToken::new();
+        let desk_task = Some((tokio::spawn(desk.clone().run(cancel.clone())), cancel));
         let mut agent = Self {
+            desk,
+            desk_task,
+            takes_commands: false,
             layers,
             config,
             state,
@@ -256,7 +269,7 @@ impl Agent {
             command_sender,
             link: None,
             engines: None,
-            collecting: (task, cancel),
+            collecting,
             spool,
             socket: None,
             mqtt: None,
@@ -306,6 +319,7 @@ impl Agent {
             roles: self.config.roles.clone(),
             started: self.clock.now().wall,
             synchronised: clock_synchronised,
+            desk: Some(self.desk.clone()),
         };
         let cancel = CancellationToken::new();
         let task = tokio::spawn(socket.serve(Arc::new(host), self.changes.clone(), cancel.clone()));
@@ -356,7 +370,7 @@ impl Agent {
 
     fn open_mqtt(&mut self) {
         let Some(config) = &self.config.mqtt else { return };
-        let settings = match mqtt::settings(config, self.identity.host, &self.name()) {
+        let mut settings = match mqtt::settings(config, self.identity.host, &self.name()) {
             Ok(settings) => settings,
             Err(error) => return error!("nothing is published: {}", with_causes(&error)),
         };
@@ -364,7 +378,16 @@ impl Agent {
             warn!("the connection to {} is not encrypted: whoever listens can read the password", config.address);
         }
         let begin = self.started.boot_millis + u64::try_from(config.start_delay.as_millis()).unwrap_or(0);
-        let publishing = Publishing::new(self.station.clone(), config, self.name(), self.state.clone(), begin);
+        let mut publishing = Publishing::new(self.station.clone(), config, self.name(), self.state.clone(), begin);
+        // Where nothing is allowed, nothing is listened to.
+        self.takes_commands = self.desk.commands().borrow().is_some();
+        if self.takes_commands {
+            let topics = mqtt::commands::topics(&config.prefix, &self.name(), false);
+            settings.client.subscriptions.extend(topics.iter().map(|(topic, _)| (topic.clone(), Qos::AtLeastOnce)));
+            publishing = publishing.with_commands(self.desk.clone(), self.name(), topics);
+        } else {
+            publishing.without_commands();
+        }
         let (state, watched) = watch::channel(BrokerState::Never(String::new()));
         let cancel = CancellationToken::new();
         let task = tokio::spawn(publishing.run(settings, state, cancel.clone()));
@@ -383,8 +406,17 @@ impl Agent {
         for ticks in [&mut save, &mut alive] {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
+        let mut list = self.desk.commands();
         loop {
             tokio::select! {
+                Ok(()) = list.changed() => {
+                    // A list that comes, or goes, changes what is listened to.
+                    let takes = list.borrow_and_update().is_some();
+                    if self.mqtt.is_some() && takes != self.takes_commands {
+                        self.close_mqtt().await;
+                        self.open_mqtt();
+                    }
+                }
                 woken = signals.next() => match woken {
                     Woken::Stop => return,
                     Woken::Reload => {
@@ -472,9 +504,12 @@ impl Agent {
                 );
             }
         };
-        for (what, before, after) in
-            [("state_dir", &self.config.state_dir, &config.state_dir), ("socket", &self.config.socket, &config.socket)]
-        {
+        let places = |config: &Config| {
+            let commands = &config.commands;
+            [&config.state_dir, &config.socket, &commands.file, &commands.socket].map(Clone::clone)
+        };
+        let names = ["state_dir", "socket", "commands.file", "commands.socket"];
+        for ((what, before), after) in names.iter().zip(places(&self.config)).zip(places(&config)) {
             if before != after {
                 warn!("{what} changed; restart the agent to use {}", after.display());
             }
@@ -561,6 +596,7 @@ impl Agent {
         self.station.raise(event, clock_synchronised());
         stop(self.mqtt.take().map(|(task, cancel, _)| (task, cancel))).await;
         stop(self.link.take()).await;
+        stop(self.desk_task.take()).await;
         stop(self.spool.take()).await;
         stop(self.socket.take()).await;
         let judged = self.station.pipeline().judged();

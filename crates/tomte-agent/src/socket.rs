@@ -2,8 +2,10 @@
 //! the API's own types, so that clients of a hub work on a lone agent too.
 //!
 //! Whoever may open the socket may read: it is 0660 and belongs to the group
-//! `tomte` where there is one. Nothing here changes anything.
+//! `tomte` where there is one. One thing can be changed: root may decide on what
+//! this host was asked to do ([`actions`]).
 
+mod actions;
 mod live;
 #[cfg(test)]
 mod tests;
@@ -128,10 +130,15 @@ fn group_id(name: &str) -> Option<u32> {
 }
 
 async fn client(stream: UnixStream, host: &LocalHost, changes: &mpsc::Sender<Change>) {
+    let uid = stream.peer_cred().ok().map(|peer| peer.uid());
     let upgraded = Arc::new(Mutex::new(None));
     let service = service_fn(|mut request: Request<Incoming>| {
         let upgraded = upgraded.clone();
         async move {
+            if request.uri().path().starts_with("/api/v1/actions") {
+                let answer = actions::answer(host, uid, request).await;
+                return Ok(answer.unwrap_or_else(|| refused(&no_such_page())));
+            }
             let on_upgrade = hyper::upgrade::on(&mut request);
             Ok::<_, Infallible>(answer(host, &request, on_upgrade, &upgraded))
         }
@@ -184,8 +191,12 @@ fn answer(
         ["api", "v1", "catalogue"] => json(200, &Page::whole(host.catalogue())),
         ["api", "v1", "events"] => json(200, &Page::whole(host.recent_events(&query))),
         ["api", "v1", "live"] => switch(request, upgrade, slot),
-        _ => refused(&Problem::new(404, "not-found", "An agent's socket has no such page")),
+        _ => refused(&no_such_page()),
     }
+}
+
+fn no_such_page() -> Problem {
+    Problem::new(404, "not-found", "An agent's socket has no such page")
 }
 
 /// Agrees to become a WebSocket (RFC 6455, section 4.2.2).

@@ -11,6 +11,7 @@
 //! [`history`], which hold milliseconds since 1970. Names end in their unit.
 
 pub mod account;
+pub mod action;
 pub mod catalogue;
 pub mod change;
 #[cfg(feature = "client")]

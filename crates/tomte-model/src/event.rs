@@ -74,6 +74,10 @@ event_kinds! {
     CONFIG_REFUSED = "config_refused";
     /// Settings that the hub pushed are in force; details `revision`.
     CONFIG_APPLIED = "config_applied";
+    /// An Action was filed, decided, run, or is over; details `action`, `state`, `command`, `by`.
+    ACTION_CHANGED = "action_changed";
+    /// A request to change something was refused before it became an Action; details `via`, `reason`.
+    REQUEST_REFUSED = "request_refused";
     /// A host's agent is connected (again).
     HOST_ONLINE = "host_online";
     /// A host has not been heard of for too long; details `last_seen_at`.

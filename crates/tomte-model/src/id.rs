@@ -72,6 +72,13 @@ ulid_id! {
     EventId
 }
 
+ulid_id! {
+    /// The identity of an Action. Whoever files it makes it from where the
+    /// request came from and the request's own id, so that a request that
+    /// arrives twice is one Action.
+    ActionId
+}
+
 /// A host's name, for people: `a-z 0-9 . _ -`, 1 to 100 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

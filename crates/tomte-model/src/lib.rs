@@ -7,6 +7,7 @@
 //! sees, at [`catalogue`] for what it means, at [`assess`] for how it is
 //! judged, at [`latest`] for what is known now.
 
+pub mod action;
 pub mod assess;
 pub mod catalogue;
 pub mod event;
@@ -26,11 +27,12 @@ use std::borrow::Cow;
 /// a facet, a collector.
 pub type Name = Cow<'static, str>;
 
+pub use action::{Action, ActionResult, ActionState, Plan, Risk, Step};
 pub use assess::{Assessor, Direction, Threshold, ThresholdRule};
 pub use catalogue::{Catalogue, FieldDef, KindDef, Resolution, Unit};
 pub use event::{Event, EventKind, Severity};
 pub use glob::{BadGlob, Glob};
-pub use id::{EventId, HostId, HostName};
+pub use id::{ActionId, EventId, HostId, HostName};
 pub use latest::Latest;
 pub use ranges::RangeSet;
 pub use report::{Facet, Outcome, Position, Report, ResourceKey, Scope, Table, Value};

@@ -7,7 +7,7 @@ use utoipa::openapi::schema::{KnownFormat, Object, OneOfBuilder, SchemaFormat, T
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::{EventId, HostId, Problem, Severity, Status, Timestamp, Value};
+use crate::{ActionId, ActionState, EventId, HostId, Problem, Risk, Severity, Status, Timestamp, Value};
 
 macro_rules! schemas {
     ($($type:ty, $name:literal => $schema:expr;)*) => {$(
@@ -29,6 +29,10 @@ schemas! {
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
     HostId, "HostId" => text("A host's identity: a ULID.").pattern(Some(ULID));
     EventId, "EventId" => text("An event's identity: a ULID.").pattern(Some(ULID));
+    ActionId, "ActionId" => text("An Action's identity: a ULID.").pattern(Some(ULID));
+    ActionState, "ActionState" => text("Where an Action is on its way.")
+        .enum_values(Some(ActionState::ALL.map(ActionState::as_str)));
+    Risk, "Risk" => text("How much harm an Action can do.").enum_values(Some(Risk::ALL.map(Risk::as_str)));
     Status, "Status" => text("How a thing stands; the worst of several counts.")
         .enum_values(Some(Status::ALL.map(Status::as_str)));
     Severity, "Severity" => text("How much an event matters.")

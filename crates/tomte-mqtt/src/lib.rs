@@ -1,6 +1,7 @@
 //! MQTT and Home Assistant: which topics a host fills, how Home Assistant is
 //! told of it, and the way to a broker.
 //!
+//! [`command`] takes requests, [`controls`] shows them as buttons.
 //! [`Publisher`] says what is due, [`entity`] and [`discovery`] write it,
 //! [`protocol`] and [`session`] speak MQTT 5 and 3.1.1, all of them without
 //! socket or clock; [`client`] is the loop around them. Nothing is stored
@@ -11,6 +12,8 @@
 //! transport, and an agent has half a megabyte for all of it.
 
 pub mod client;
+pub mod command;
+pub mod controls;
 pub mod discovery;
 pub mod entity;
 pub mod names;

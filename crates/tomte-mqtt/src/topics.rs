@@ -42,6 +42,18 @@ impl Topics {
         format!("{}/events", self.root)
     }
 
+    /// Where requests to run something come in.
+    #[must_use]
+    pub fn commands(&self) -> String {
+        format!("{}/commands", self.root)
+    }
+
+    /// What came of them; not retained.
+    #[must_use]
+    pub fn responses(&self) -> String {
+        format!("{}/responses", self.root)
+    }
+
     /// A resource's own part, without a slash at its end.
     #[must_use]
     pub fn resource(&self, resource: &ResourceKey) -> String {

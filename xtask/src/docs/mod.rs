@@ -27,6 +27,7 @@ const PAGES: &[Page] = &[
     Page { path: "docs/reference/catalogue.md", make: |_| Ok(catalogue::page()) },
     Page { path: "docs/reference/collectors.md", make: |_| Ok(collectors::page()) },
     Page { path: "docs/reference/agent-config.md", make: settings::agent },
+    Page { path: "docs/reference/commands-config.md", make: settings::commands },
     Page { path: "docs/reference/hub-config.md", make: settings::hub },
     Page { path: "docs/reference/keys.md", make: |_| Ok(keys::page()) },
     Page { path: "docs/reference/top-config.md", make: settings::top },
@@ -100,7 +101,7 @@ mod tests {
     #[test]
     fn what_is_missing_or_changed_is_found_and_mended() {
         let copy = tempfile::tempdir().unwrap();
-        for source in [settings::AGENT_SAMPLE, settings::HUB_SAMPLE, settings::TOP_SAMPLE] {
+        for source in [settings::AGENT_SAMPLE, settings::COMMANDS_SAMPLE, settings::HUB_SAMPLE, settings::TOP_SAMPLE] {
             let path = copy.path().join(source);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::copy(crate::root().join(source), path).unwrap();

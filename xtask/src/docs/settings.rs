@@ -10,6 +10,8 @@ use super::markdown::head;
 
 /// What `tomte-agent check --sample` prints.
 pub(super) const AGENT_SAMPLE: &str = "crates/tomte-agent/src/config/sample.toml";
+/// What `tomte-agent check --sample-commands` prints.
+pub(super) const COMMANDS_SAMPLE: &str = "crates/tomte-agent/src/command/sample.toml";
 /// What `tomte check --sample` prints.
 pub(super) const HUB_SAMPLE: &str = "crates/tomte-hub/hub.toml";
 /// What every setting of `tomte top` is in.
@@ -24,6 +26,17 @@ pub(super) fn agent(root: &Path) -> anyhow::Result<String> {
         "`tomte-agent` reads the file that `--config` names, else `~/.config/tomte/agent.toml` (not as root), else\n\
          `/etc/tomte/agent.toml`. `tomte-agent check` prints what is in force and where each value comes from.\n\
          This is the whole file, every setting at its default:",
+    )
+}
+
+/// The page of `commands.toml`.
+pub(super) fn commands(root: &Path) -> anyhow::Result<String> {
+    page(
+        root,
+        "What others may ask a host to run",
+        COMMANDS_SAMPLE,
+        "`/etc/tomte/commands.toml` is the host's own list of commands; [Commands and actions](../actions.md) tells of\n\
+         each key. This is the sample that `tomte-agent check --sample-commands` prints:",
     )
 }
 

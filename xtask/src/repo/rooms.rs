@@ -41,11 +41,16 @@ const ROOMS: &[Room] = &[
         never: &[DATABASE, SERVER, "hyper", "rustls", "tokio-rustls", "tokio-tungstenite"],
     },
     Room { name: "tomte-store", may_know: &["tomte-model"], never: &[RUNTIME, SERVER, "hyper", "prost"] },
+    Room {
+        name: "tomte-control",
+        may_know: &["tomte-model"],
+        never: &[RUNTIME, DATABASE, SERVER, "clap", "hyper", "prost", "rustix"],
+    },
     Room { name: "tomte-mqtt", may_know: &["tomte-model"], never: &[DATABASE, SERVER, "clap", "hyper", "prost"] },
     Room { name: "tomte-api", may_know: &["tomte-model"], never: &[DATABASE, SERVER, "clap"] },
     Room {
         name: "tomte-agent",
-        may_know: &["tomte-model", "tomte-collect", "tomte-link", "tomte-mqtt", "tomte-api"],
+        may_know: &["tomte-model", "tomte-collect", "tomte-link", "tomte-control", "tomte-mqtt", "tomte-api"],
         never: &[DATABASE, SERVER, TERMINAL[0], TERMINAL[1]],
     },
     Room {

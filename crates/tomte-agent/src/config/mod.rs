@@ -183,6 +183,8 @@ pub struct Config {
     pub outbox: OutboxConfig,
     /// Whether the hub may set anything.
     pub accept_hub_settings: bool,
+    /// What others may ask this host to run.
+    pub commands: schema::CommandsEntry,
     /// The host's own broker; `None`: nothing is published.
     pub mqtt: Option<MqttConfig>,
     /// The least that is logged.
@@ -410,6 +412,7 @@ impl Layers {
                 max_age: file.outbox.max_age.0,
             },
             accept_hub_settings: file.hub_settings.accept,
+            commands: file.commands,
             mqtt: file.mqtt.resolve().map_err(|message| ConfigError::Together { message })?,
             log_level: file.log.level,
             log_format: file.log.format,

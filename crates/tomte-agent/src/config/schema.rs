@@ -82,10 +82,28 @@ pub struct FileConfig {
     pub outbox: OutboxEntry,
     /// What the hub may set here.
     pub hub_settings: HubSettingsEntry,
+    /// What others may ask this host to run.
+    pub commands: CommandsEntry,
     /// The host's own broker.
     pub mqtt: MqttEntry,
     /// What is logged, and how.
     pub log: LogEntry,
+}
+
+/// `[commands]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CommandsEntry {
+    /// The root-owned list of commands.
+    pub file: PathBuf,
+    /// Where the helper listens that runs them.
+    pub socket: PathBuf,
+}
+
+impl Default for CommandsEntry {
+    fn default() -> Self {
+        Self { file: crate::command::FILE.into(), socket: crate::command::SOCKET.into() }
+    }
 }
 
 /// `[intervals]`

@@ -39,6 +39,7 @@ fn rig() -> Rig {
         roles: vec!["storage".to_owned()],
         started: SystemClock.now().wall,
         synchronised: || true,
+        desk: None,
     };
     let (sender, changes) = mpsc::channel(4);
     let cancel = CancellationToken::new();

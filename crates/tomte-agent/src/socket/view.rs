@@ -9,6 +9,7 @@ use tomte_api::resource::{LatestRow, Resource};
 use tomte_model::{Report, Severity, Timestamp};
 
 use super::{Query, Station};
+use crate::actions::Desk;
 
 /// The host that this agent watches, as its clients see it.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct LocalHost {
     pub started: Timestamp,
     /// Whether the clock is disciplined now.
     pub synchronised: fn() -> bool,
+    /// What the host was asked to do; `None`: nothing can be asked.
+    pub desk: Option<Arc<Desk>>,
 }
 
 impl LocalHost {

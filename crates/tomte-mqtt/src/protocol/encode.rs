@@ -97,7 +97,9 @@ pub fn subscribe(out: &mut Vec<u8>, version: Version, id: u16, filters: &[(Strin
     }
     for (filter, qos) in filters {
         text(&mut body, filter.as_bytes());
-        body.push((*qos).into());
+        // MQTT 5 can tell what was published to be retained also when it is new.
+        let as_published = if version == Version::V5 { 0x08 } else { 0 };
+        body.push(u8::from(*qos) | as_published);
     }
     packet(out, SUBSCRIBE, &body);
 }

@@ -18,6 +18,7 @@ use tomte_model::catalogue::KindDef;
 use tomte_model::latest::{RETIRE_AFTER, ResourceState};
 use tomte_model::{Catalogue, Event, EventKind, Latest, Moment, Name, ResourceKey, Value};
 
+use crate::controls::{self, Control};
 use crate::discovery::{Device, Frame, MIGRATE, Style};
 use crate::entity::{Entity, NO_VALUE, of_attribute, of_field, of_host, of_problem, of_update};
 use crate::names::{hash, id};
@@ -111,6 +112,8 @@ pub struct Publisher {
     republish_at: Option<u64>,
     started: Option<u64>,
     event_types: Vec<&'static str>,
+    /// The commands that can be asked for.
+    controls: Vec<Control>,
 }
 
 impl std::fmt::Debug for Publisher {
@@ -164,6 +167,7 @@ impl Publisher {
             republish_at: None,
             started: None,
             event_types,
+            controls: Vec::new(),
         };
         publisher.leave_former_places();
         publisher
@@ -221,6 +225,26 @@ impl Publisher {
         self.contradicted = false;
         self.republish_at = None;
         self.forget_sent();
+    }
+
+    /// Replaces the commands that can be asked for; those that are gone are
+    /// taken back.
+    pub fn set_controls(&mut self, controls: Vec<Control>) {
+        let topics = |publisher: &Self| -> BTreeSet<String> {
+            let entities = publisher.controls.iter().map(|control| controls::entity(control, &publisher.topics));
+            entities.map(|it| publisher.frame.entity_topic(&publisher.device.id, it.component, &it.key)).collect()
+        };
+        self.controls = controls;
+        let present = topics(self);
+        // Also those of an earlier run.
+        let ours = [("button", "/command-"), ("switch", "/command-")]
+            .map(|(component, key)| format!("{}/{component}/{}{key}", self.frame.prefix, self.device.id));
+        let is_ours = |topic: &&String| ours.iter().any(|ours| topic.starts_with(ours.as_str()));
+        let gone: Vec<_> =
+            self.kept.topics.iter().filter(is_ours).filter(|topic| !present.contains(*topic)).cloned().collect();
+        gone.iter().for_each(|topic| self.clear(topic));
+        self.host_announced = false;
+        self.stale_devices = true;
     }
 
     /// Home Assistant has started: everything is told again at `at`, in
@@ -468,7 +492,9 @@ impl Publisher {
     }
 
     fn host_entities(&self) -> Vec<Entity> {
-        of_host(&self.topics, self.expire_after(), &self.event_types)
+        let mut entities = of_host(&self.topics, self.expire_after(), &self.event_types);
+        entities.extend(self.controls.iter().map(|control| controls::entity(control, &self.topics)));
+        entities
     }
 
     fn announce_host(&mut self, out: &mut Vec<Publish>) {
