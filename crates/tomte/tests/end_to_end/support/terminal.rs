@@ -46,6 +46,8 @@ impl Terminal {
 
     fn tmux(&self, args: &[&str]) -> String {
         let output = Command::new("tmux").arg("-S").arg(&self.socket).args(args).output().expect("tmux runs");
+        // A key that was never pressed would be waited for in vain.
+        assert!(output.status.success(), "tmux {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
