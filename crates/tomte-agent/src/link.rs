@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tomte_collect::Seat;
 use tomte_link::{CloseCode, LinkError, TransportError};
 use tracing::{debug, info, warn};
 
@@ -40,6 +41,8 @@ pub struct LinkOptions {
     pub publishes_mqtt: bool,
     /// Whether the host's clock is disciplined now.
     pub synchronised: fn() -> bool,
+    /// Where it is decided who tells of the host's cluster.
+    pub seat: Arc<Seat>,
     /// The pause after the first failure; it doubles from there, up to a minute.
     pub first_pause: Duration,
 }
@@ -54,6 +57,7 @@ impl LinkOptions {
             instance,
             publishes_mqtt: false,
             synchronised: tomte_collect::clock_synchronised,
+            seat: Arc::default(),
             first_pause: Duration::from_secs(1),
         }
     }

@@ -4,15 +4,16 @@
 //! [`Pipeline`] has no thread, no task and no clock. A simulated host calls
 //! [`Pipeline::submit`] as the real agent does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tomte_model::assess::AssessorState;
+use tomte_collect::Shared;
+use tomte_model::assess::{AssessorState, Standing};
 use tomte_model::{
-    Assessor, BootId, Catalogue, Event, EventId, EventKind, HostId, Latest, Moment, Name, Outcome, Report, Scope,
-    Severity, ThresholdRule, Timestamp,
+    Assessor, BootId, Catalogue, Event, EventId, EventKind, HostId, Latest, Moment, Name, Outcome, Report, ResourceKey,
+    Scope, Severity, ThresholdRule, Timestamp,
 };
 
 use crate::outbox::Outbox;
@@ -38,6 +39,8 @@ pub struct Judged {
     assessor: AssessorState,
     /// By `collector scope`; what works is not in it.
     failing: BTreeMap<String, Failing>,
+    /// Of clusters that this host tells of, by their hosts.
+    clusters: BTreeMap<HostId, AssessorState>,
 }
 
 /// What a pipeline is for.
@@ -70,6 +73,13 @@ pub struct Seen {
     pub scopes: Vec<Scope>,
 }
 
+/// A cluster that is told of: how it was judged, and what each scope had.
+#[derive(Debug)]
+struct Cluster {
+    assessor: Assessor,
+    members: BTreeMap<Name, HashSet<ResourceKey>>,
+}
+
 /// One host's way from scopes to reports.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -79,6 +89,8 @@ pub struct Pipeline {
     assessor: Assessor,
     failing: BTreeMap<String, Failing>,
     latest: Latest,
+    /// Clusters that this host tells of.
+    clusters: BTreeMap<HostId, Cluster>,
     outbox: Outbox,
     /// Events that wait for a report to travel with.
     events: Vec<Event>,
@@ -113,13 +125,37 @@ pub fn agent_event(
     }
 }
 
+impl Cluster {
+    fn new(rules: &[ThresholdRule]) -> Self {
+        Self { assessor: Assessor::new(rules.to_vec()), members: BTreeMap::new() }
+    }
+}
+
+/// A report without what is told of those resources.
+fn without(report: &Report, resources: &HashSet<ResourceKey>) -> Report {
+    let mut report = report.clone();
+    for scope in &mut report.scopes {
+        scope.facets.retain(|facet| !resources.contains(&facet.resource));
+    }
+    let names: HashSet<String> = resources.iter().map(ToString::to_string).collect();
+    report.events.retain(|event| event.subject.as_ref().is_none_or(|subject| !names.contains(subject)));
+    report
+}
+
 impl Pipeline {
     /// A pipeline that ends in that outbox.
     #[must_use]
     pub fn new(options: PipelineOptions, outbox: Outbox) -> Self {
         let mut assessor = Assessor::new(options.rules);
         assessor.restore(options.judged.assessor);
+        let rules = assessor.rules().to_vec();
+        let cluster = |(host, state)| {
+            let mut assessor = Assessor::new(rules.clone());
+            assessor.restore(state);
+            (host, Cluster { assessor, members: BTreeMap::new() })
+        };
         Self {
+            clusters: options.judged.clusters.into_iter().map(cluster).collect(),
             host: options.host,
             boot_id: options.boot_id,
             catalogue: options.catalogue,
@@ -133,6 +169,13 @@ impl Pipeline {
 
     /// Judges what a collector saw, numbers it and puts it into the outbox.
     pub fn submit(&mut self, seen: Seen) -> Arc<Report> {
+        self.submit_shared(seen, None)
+    }
+
+    /// The same; some of it may belong to a cluster. That is shown here as
+    /// ever, and told to the hub by whoever tells of the cluster.
+    pub fn submit_shared(&mut self, seen: Seen, shared: Option<Shared>) -> Arc<Report> {
+        let shared = shared.unwrap_or_default();
         let mut report = Report {
             host: self.host,
             collector: seen.collector,
@@ -152,8 +195,52 @@ impl Pipeline {
             self.assessor.forget(|resource| changes.removed.contains(resource));
         }
         let report = Arc::new(report);
-        self.outbox.push(report.clone());
+        let told =
+            if shared.elsewhere.is_empty() { report.clone() } else { Arc::new(without(&report, &shared.elsewhere)) };
+        self.outbox.push(told);
+        if let Some((cluster, scopes)) = shared.cluster {
+            self.submit_for(cluster, &report, scopes);
+        }
         report
+    }
+
+    /// Judges what was seen of a cluster with a report, and puts it into the
+    /// outbox.
+    fn submit_for(&mut self, host: HostId, with: &Report, scopes: Vec<Scope>) {
+        let mut report = Report {
+            host,
+            collector: with.collector.clone(),
+            position: self.outbox.next_position(),
+            scopes,
+            events: Vec::new(),
+            ..*with
+        };
+        let now = report.moment.wall;
+        let cluster = self.clusters.entry(host).or_insert_with(|| Cluster::new(self.assessor.rules()));
+        cluster.assessor.judge(&mut report, &self.catalogue, now, || event_id(now));
+        for scope in report.scopes.iter().filter(|scope| scope.outcome.is_complete()) {
+            // Only what owns its resource tells that it is gone.
+            let owners = scope.facets.iter().filter(|facet| facet.owner);
+            let members: HashSet<ResourceKey> = owners.map(|facet| facet.resource.clone()).collect();
+            let before = cluster.members.insert(scope.name.clone(), members).unwrap_or_default();
+            let members = &cluster.members[&scope.name];
+            cluster.assessor.forget(|resource| before.contains(resource) && !members.contains(resource));
+        }
+        self.outbox.push(Arc::new(report));
+    }
+
+    /// This host tells of a cluster from now on: what is known to be wrong
+    /// with it is not told again.
+    pub fn take_over(&mut self, host: HostId, problems: impl IntoIterator<Item = Standing>) {
+        let mut cluster = Cluster::new(self.assessor.rules());
+        cluster.assessor.adopt(problems);
+        self.clusters.insert(host, cluster);
+    }
+
+    /// This host does not tell of a cluster any more.
+    pub fn hand_over(&mut self, host: HostId) {
+        self.clusters.remove(&host);
+        self.outbox.forget_host(host);
     }
 
     /// Lets an event travel with the next report.
@@ -207,11 +294,13 @@ impl Pipeline {
     /// What to save, so that a restart changes no status and sends nothing.
     #[must_use]
     pub fn judged(&self) -> Judged {
-        Judged { assessor: self.assessor.state(), failing: self.failing.clone() }
+        let clusters = self.clusters.iter().map(|(host, cluster)| (*host, cluster.assessor.state())).collect();
+        Judged { assessor: self.assessor.state(), failing: self.failing.clone(), clusters }
     }
 
     /// Replaces the rules; what is remembered stays.
     pub fn set_rules(&mut self, rules: Vec<ThresholdRule>) {
+        self.clusters.values_mut().for_each(|cluster| cluster.assessor.set_rules(rules.clone()));
         self.assessor.set_rules(rules);
     }
 

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tomte_collect::{Root, SystemClock, boot_id, clock_synchronised, engine_sockets, hostname};
+use tomte_collect::{Root, Seat, Standing, SystemClock, boot_id, clock_synchronised, engine_sockets, hostname};
 use tomte_model::{Catalogue, Clock, EventKind, Moment, Severity};
 use tomte_mqtt::client::State as BrokerState;
 use tomte_mqtt::protocol::Qos;
@@ -43,6 +44,10 @@ use crate::workers::{Change, Collecting, Workers};
 const JUDGED: &str = "judged.json";
 /// The file of what the hub has set.
 pub(crate) const HUB_SETTINGS: &str = "hub-settings.json";
+/// The file of who tells of the host's cluster.
+const CLUSTER: &str = "cluster.json";
+/// The collectors that look at a cluster.
+const OF_CLUSTERS: [&str; 2] = ["proxmox", "proxmox_guest"];
 /// How often what was judged is saved, where it changed.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 /// How often a missing configuration is looked for again.
@@ -156,6 +161,14 @@ async fn configuration(sources: &Sources, signals: &mut Signals) -> anyhow::Resu
     }
 }
 
+/// Who tells of the host's cluster, as the hub of that address decided.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Decided {
+    hub: String,
+    cluster: String,
+    standing: Standing,
+}
+
 /// A running agent.
 struct Agent {
     layers: Layers,
@@ -187,6 +200,8 @@ struct Agent {
     /// Small writes on their way to disk.
     saves: JoinSet<()>,
     saved: Judged,
+    seat: Arc<Seat>,
+    decided: Decided,
 }
 
 impl Agent {
@@ -201,7 +216,12 @@ impl Agent {
         let pushed = loaded::<Pushed>(&state, HUB_SETTINGS);
         let config = if config.accept_hub_settings { layers.resolve(&pushed.values)? } else { config };
         let judged = loaded::<Judged>(&state, JUDGED);
-        let root = crate::api::root();
+        let decided = loaded::<Decided>(&state, CLUSTER);
+        let seat = Arc::new(Seat::default());
+        if identity.enrolment.as_ref().is_some_and(|enrolment| enrolment.url == decided.hub) {
+            seat.decide(&decided.cluster, decided.standing);
+        }
+        let root = crate::api::root().with_seat(seat.clone());
         let (hostname, boot_id) = (hostname(&root), boot_id(&root));
 
         let limits = spool_limits(&config);
@@ -276,6 +296,8 @@ impl Agent {
             started: now,
             saves: JoinSet::new(),
             saved: judged,
+            seat,
+            decided,
         };
         agent.open_socket();
         agent.open_link();
@@ -329,6 +351,11 @@ impl Agent {
     fn open_link(&mut self) {
         let enrolment = self.enrolment().map(|(url, enrolment)| (url.clone(), enrolment.clone()));
         self.station.pipeline().outbox_mut().set_enabled(enrolment.is_some());
+        let hub = enrolment.as_ref().map_or("", |(_, enrolment)| enrolment.url.as_str());
+        if hub != self.decided.hub {
+            // Another hub, or none: what the one before decided is void.
+            self.seat.decide(&self.decided.cluster, Standing::Own);
+        }
         let Some((url, enrolment)) = enrolment else {
             match &self.config.hub {
                 None => info!("no hub is configured: this host lives alone"),
@@ -354,7 +381,8 @@ impl Agent {
         let connector = HubConnector::new(endpoint, enrolment.token);
         let own = self.config.name.as_ref().map_or_else(|| self.hostname.clone(), ToString::to_string);
         let publishes_mqtt = self.config.mqtt.is_some();
-        let options = LinkOptions { publishes_mqtt, ..LinkOptions::new(own, self.instance) };
+        let seat = self.seat.clone();
+        let options = LinkOptions { publishes_mqtt, seat, ..LinkOptions::new(own, self.instance) };
         let cancel = CancellationToken::new();
         let running = link::run(self.station.clone(), options, connector, self.command_sender.clone(), cancel.clone());
         self.link = Some((tokio::spawn(running), cancel));
@@ -426,7 +454,10 @@ impl Agent {
                     }
                 },
                 Some(command) = self.commands.recv() => self.command(command).await,
-                _ = save.tick() => self.save_judged(),
+                _ = save.tick() => {
+                    self.save_judged();
+                    self.save_decided();
+                }
                 _ = alive.tick() => sd::alive(),
                 Some(_) = self.saves.join_next() => {}
             }
@@ -438,6 +469,10 @@ impl Agent {
             Command::Live { interval_millis, lease_millis } => Change::Live { interval_millis, lease_millis },
             Command::Refresh { collectors } => Change::Refresh(collectors),
             Command::Welcomed { name, hub_version } => return self.welcomed(&name, hub_version).await,
+            Command::Cluster => {
+                self.save_decided();
+                Change::Refresh(OF_CLUSTERS.map(str::to_owned).to_vec())
+            }
             Command::Settings { push, answer } => {
                 let now = self.clock.now().wall;
                 let accept = self.config.accept_hub_settings;
@@ -569,6 +604,20 @@ impl Agent {
         let _ = self.changes.send(Change::Config(Box::new(self.config.clone()))).await;
     }
 
+    fn save_decided(&mut self) {
+        let decided = self.decided_now();
+        if decided != self.decided {
+            self.decided = decided.clone();
+            self.save(CLUSTER, decided);
+        }
+    }
+
+    fn decided_now(&self) -> Decided {
+        let (cluster, standing) = self.seat.decided();
+        let hub = self.enrolment().map(|(_, enrolment)| enrolment.url.clone()).unwrap_or_default();
+        Decided { hub, cluster, standing }
+    }
+
     fn save_judged(&mut self) {
         let judged = self.station.pipeline().judged();
         if judged != self.saved {
@@ -588,6 +637,7 @@ impl Agent {
     }
 
     async fn stop(mut self) {
+        self.save_decided();
         let now = self.clock.now().wall;
         let event = agent_event(now, EventKind::AGENT_STOPPED, Severity::Info, "tomte-agent stopped", &[]);
         // Hung collectors are left behind; nobody waits for them.

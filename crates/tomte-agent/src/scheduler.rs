@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use tomte_collect::{Collector, CollectorDef, Root, Settings, Tier};
+use tomte_collect::{Collector, CollectorDef, Root, Settings, Shared, Tier};
 use tomte_model::{Moment, Outcome, Scope, Unit};
 
 use crate::config::{CollectorConfig, Config};
@@ -43,6 +43,8 @@ pub struct Returned {
     pub collector: Option<Box<dyn Collector>>,
     /// What it saw, or how it panicked.
     pub scopes: Result<Vec<Scope>, String>,
+    /// What it saw of something that is not this host's alone.
+    pub shared: Option<Shared>,
     /// When it began.
     pub moment: Moment,
     /// How long it took.
@@ -62,6 +64,8 @@ pub struct Finding {
     pub duration: Duration,
     /// What was read.
     pub scopes: Vec<Scope>,
+    /// What was read of something that is not this host's alone.
+    pub shared: Option<Shared>,
 }
 
 /// What the shell has to do.
@@ -233,6 +237,7 @@ impl Scheduler {
                     moment: returned.moment,
                     duration: returned.duration,
                     scopes,
+                    shared: returned.shared,
                 }));
             }
         }
@@ -322,6 +327,7 @@ impl Scheduler {
                 moment: now,
                 duration: Duration::from_millis(at.saturating_sub(since)),
                 scopes: failed(slot.def, &why),
+                shared: None,
             }));
         }
     }
@@ -342,6 +348,7 @@ impl Scheduler {
                 moment: now,
                 duration: Duration::ZERO,
                 scopes: slot.def.scopes.iter().map(off).collect(),
+                shared: None,
             }));
         }
     }

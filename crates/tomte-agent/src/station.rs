@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
+use tomte_collect::Shared;
 use tomte_link::{SettingsPush, SettingsResult};
 use tomte_model::{Clock, Event, Report};
 use tracing::warn;
@@ -42,6 +43,8 @@ pub enum Command {
         /// The hub's version.
         hub_version: String,
     },
+    /// Who tells of the host's cluster has been decided, otherwise than before.
+    Cluster,
     /// Take these settings, as far as this host allows.
     Settings {
         /// All that the hub sets.
@@ -113,7 +116,12 @@ impl Station {
 
     /// Judges and queues what a collector saw.
     pub fn submit(&self, seen: Seen) {
-        let report = self.pipeline().submit(seen);
+        self.submit_shared(seen, None);
+    }
+
+    /// The same; some of it may belong to a cluster.
+    pub fn submit_shared(&self, seen: Seen, shared: Option<Shared>) {
+        let report = self.pipeline().submit_shared(seen, shared);
         self.announce(report);
     }
 

@@ -23,8 +23,9 @@ use crate::pipeline::Seen;
 use crate::scheduler::{Action, Finding, Job, Returned, Scheduler, next_tick};
 use crate::station::Station;
 
-/// Collectors parse into buffers on the heap; this is ample for their calls.
-const STACK: usize = 128 * 1024;
+/// Collectors parse into buffers on the heap; a handshake of TLS on top of a
+/// collector's own calls is what goes deepest. Only what is touched costs memory.
+const STACK: usize = 512 * 1024;
 
 enum Message {
     Run(Job),
@@ -158,17 +159,19 @@ fn run(job: Job, clock: &dyn Clock) -> Returned {
     let Job { slot, mut collector } = job;
     let moment = clock.now();
     let began = Instant::now();
-    let result = catch_unwind(AssertUnwindSafe(|| collector.collect(moment)));
+    let result = catch_unwind(AssertUnwindSafe(|| (collector.collect(moment), collector.shared())));
     let duration = began.elapsed();
     match result {
-        Ok(scopes) => Returned { slot, collector: Some(collector), scopes: Ok(scopes), moment, duration },
+        Ok((scopes, shared)) => {
+            Returned { slot, collector: Some(collector), scopes: Ok(scopes), shared, moment, duration }
+        }
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
             // What panicked may be broken in ways that panic when dropped.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(collector)));
             let scopes = Err(text.unwrap_or_else(|| "no message".to_owned()));
-            Returned { slot, collector: None, scopes, moment, duration }
+            Returned { slot, collector: None, scopes, shared: None, moment, duration }
         }
     }
 }
@@ -246,12 +249,13 @@ impl Collecting {
             return;
         }
         let clock_synchronised = (self.synchronised)();
-        for Finding { def, interval, moment, duration, scopes } in found {
+        for Finding { def, interval, moment, duration, scopes, shared } in found {
             if !interval.is_zero() {
                 runs.note(def.name, duration, &scopes, moment.wall);
             }
             let collector = def.name.into();
-            self.station.submit(Seen { collector, interval, moment, clock_synchronised, scopes });
+            let seen = Seen { collector, interval, moment, clock_synchronised, scopes };
+            self.station.submit_shared(seen, shared);
         }
     }
 

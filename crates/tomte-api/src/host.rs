@@ -85,6 +85,80 @@ pub struct Host {
     /// Reports that wait in its agent's outbox.
     #[serde(default)]
     pub backlog: u64,
+    /// Of a cluster's own host: the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Cluster>,
+    /// Of a node: the cluster it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_of: Option<ClusterOfHost>,
+}
+
+/// Whether a host reports for its cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum MemberState {
+    /// It reports for it.
+    Holder,
+    /// It takes over when the holder is offline.
+    StandBy,
+    /// An administrator took it out.
+    Barred,
+}
+
+impl MemberState {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Holder => "holder",
+            Self::StandBy => "stand-by",
+            Self::Barred => "taken out",
+        }
+    }
+}
+
+/// A cluster of Proxmox VE, on the host that is its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Cluster {
+    /// What it is called.
+    pub name: String,
+    /// What its nodes know it by: the SHA-256 of its certificate authority.
+    pub id: String,
+    /// Since when the present holder reports for it; null: nobody does.
+    pub since: Option<Timestamp>,
+    /// The hosts whose agents may report for it, one at a time.
+    pub members: Vec<ClusterMember>,
+}
+
+/// A host whose agent may report for a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ClusterMember {
+    /// The host.
+    pub host_id: HostId,
+    /// Its name.
+    pub name: String,
+    /// Which node it is; empty: none, it sees the cluster from elsewhere.
+    pub node: String,
+    /// Whether it reports.
+    pub state: MemberState,
+    /// Whether it has a quorum; null while its agent is away.
+    pub quorate: Option<bool>,
+}
+
+/// The cluster that a host says it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ClusterOfHost {
+    /// What it is called.
+    pub name: String,
+    /// The cluster's own host; null while it has none, or the host is not
+    /// believed.
+    pub host_id: Option<HostId>,
+    /// Why not, and what an administrator can do; else empty.
+    pub waits: String,
 }
 
 /// Asks for an enrolment code for a new host.

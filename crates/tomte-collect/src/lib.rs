@@ -16,6 +16,7 @@ mod backup;
 mod bounded;
 mod cgroup;
 mod clock;
+mod cluster;
 mod container;
 mod counter;
 mod cpu;
@@ -70,6 +71,7 @@ pub use api::{Api, ApiAnswer, ApiCall, ApiTrust};
 pub use backup::parse_anything as parse_any_backup;
 pub use backup::settings::{BackupJob, BackupSettings, BackupType, BadJob};
 pub use clock::{SystemClock, boot_id, clock_synchronised, hostname};
+pub use cluster::{Membership, Seat, Shared, Standing};
 pub use container::{Ask, BadContainerId, ContainerId, engine_sockets, fuzz_engine_answer};
 pub use counter::{Counter, Width};
 pub use dbus::fuzz_message as fuzz_bus_message;
@@ -106,6 +108,12 @@ pub trait Collector: Send {
     /// Reads now. Every scope of the collector is in the answer, also those
     /// that could not be read.
     fn collect(&mut self, now: Moment) -> Vec<Scope>;
+
+    /// What the last reading found of something that is not this host's alone.
+    /// Asked after every reading.
+    fn shared(&mut self) -> Option<Shared> {
+        None
+    }
 }
 
 /// How often a collector runs unless configured otherwise.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 
 use crate::api::{Api, NoApi};
+use crate::cluster::Seat;
 use crate::privileged::{self, Answer, HELPER_SOCKET, Refusal, Request};
 use crate::tool::{RecordedTools, SystemTools, Tools};
 
@@ -29,6 +30,7 @@ pub struct Root {
     recorded: Option<Arc<HashMap<PathBuf, Space>>>,
     tools: Arc<dyn Tools>,
     api: Arc<dyn Api>,
+    seat: Arc<Seat>,
     /// Where the helper listens; `None` where nobody is needed in between.
     helper: Option<Arc<Path>>,
 }
@@ -76,7 +78,7 @@ impl Root {
         };
         let helper =
             (path == Path::new("/") && !rustix::process::geteuid().is_root()).then(|| Path::new(HELPER_SOCKET).into());
-        Self { path, recorded, tools, api: Arc::new(NoApi), helper }
+        Self { path, recorded, tools, api: Arc::new(NoApi), seat: Arc::default(), helper }
     }
 
     /// The same host, whose helper listens there. Root itself needs none, nor
@@ -110,6 +112,18 @@ impl Root {
     #[must_use]
     pub fn with_api(self, api: Arc<dyn Api>) -> Self {
         Self { api, ..self }
+    }
+
+    /// The same host; who tells of its cluster is decided there.
+    #[must_use]
+    pub fn with_seat(self, seat: Arc<Seat>) -> Self {
+        Self { seat, ..self }
+    }
+
+    /// Where it is decided who tells of the host's cluster.
+    #[must_use]
+    pub fn seat(&self) -> &Arc<Seat> {
+        &self.seat
     }
 
     /// Asks web APIs.

@@ -31,6 +31,8 @@ counters! {
     readings_unfit;
     /// Reports that were set aside because their time cannot be right.
     reports_quarantined;
+    /// Reports about a cluster that were not kept, since another agent told of that time.
+    reports_out_of_turn;
     /// Reports that could not be written.
     reports_failed;
     /// Reports that agents had to drop.

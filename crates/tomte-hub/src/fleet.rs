@@ -108,6 +108,8 @@ impl HostState {
             publishes_mqtt: self.publishes_mqtt.unwrap_or(false),
             resources: self.latest.resources().count(),
             backlog_reports: self.backlog_reports,
+            cluster: None,
+            node_of: None,
         }
     }
 }

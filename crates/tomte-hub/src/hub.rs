@@ -20,6 +20,7 @@ use tomte_store::{Store, StoreError};
 use crate::HubError;
 use crate::access::Actor;
 use crate::backoff::BackOff;
+use crate::clusters::Clusters;
 use crate::config::{HubConfig, Resolved};
 use crate::counters::Counters;
 use crate::events::{EventQueue, Occurrence};
@@ -50,6 +51,7 @@ pub struct Hub {
     pub(crate) events: EventQueue,
     pub(crate) records: Records,
     pub(crate) notices: Notices,
+    pub(crate) clusters: Clusters,
     pub(crate) links: Links,
     pub(crate) watches: Watches,
     /// Who brought wrong tokens to the link.
@@ -85,6 +87,7 @@ pub(crate) struct Parts {
     pub(crate) fleet: Fleet,
     pub(crate) catalogue: Catalogue,
     pub(crate) notices: Notices,
+    pub(crate) clusters: Clusters,
     pub(crate) queue: usize,
 }
 
@@ -105,6 +108,7 @@ impl Hub {
             events: EventQueue::default(),
             records: Records::default(),
             notices: parts.notices,
+            clusters: parts.clusters,
             watches: Watches::default(),
             link_guessers: Mutex::new(BackOff::new(GUESSERS)),
             in_flight: Arc::new(Semaphore::new(parts.queue)),
@@ -218,12 +222,14 @@ impl Hub {
     /// All hosts, by name.
     #[must_use]
     pub fn hosts(&self) -> Vec<HostView> {
-        self.fleet.views(self.clock.now(), self.started, &self.resolved().config.presence)
+        let views = self.fleet.views(self.clock.now(), self.started, &self.resolved().config.presence);
+        views.into_iter().map(|view| self.with_cluster(view)).collect()
     }
     /// One host.
     #[must_use]
     pub fn host(&self, host: HostId) -> Option<HostView> {
-        self.fleet.view(host, self.clock.now(), self.started, &self.resolved().config.presence)
+        let view = self.fleet.view(host, self.clock.now(), self.started, &self.resolved().config.presence)?;
+        Some(self.with_cluster(view))
     }
     /// The host of that name, alias or id.
     #[must_use]
@@ -370,6 +376,8 @@ impl Hub {
     /// Looks after all that only time brings: hosts that fell silent, a store
     /// that is in trouble. Called every second.
     pub(crate) fn sweep(&self) {
+        // Before anybody is found to be gone: who takes over is there.
+        self.step_clusters();
         let now = self.clock.now();
         for host in self.fleet.all() {
             self.judge_presence(&host, now);

@@ -179,8 +179,14 @@ impl Hub {
                 scopes: vec![Scope::complete(COLLECTOR, facets.into_values().collect())],
                 events: Vec::new(),
             };
-            let arrival =
-                Arrival { outbox: import_outbox(), report: Arc::new(report), at, received_at: now, quarantined: false };
+            let arrival = Arrival {
+                outbox: import_outbox(),
+                report: Arc::new(report),
+                at,
+                received_at: now,
+                quarantined: false,
+                turn: None,
+            };
             let told = told.clone();
             self.store.history.append(arrival, Arc::clone(&catalogue), Box::new(move |result| drop(told.send(result))));
             waiting += 1;

@@ -14,6 +14,7 @@ use tomte_store::state::NewEvent;
 use tomte_store::{Arrival, Receipt};
 
 use crate::Hub;
+use crate::clusters::Share;
 use crate::events::Occurrence;
 use crate::fleet::Host;
 use crate::live::Change;
@@ -37,6 +38,14 @@ pub(crate) enum Refusal {
     Busy,
 }
 
+/// What is done with a report that may come.
+enum Standing {
+    /// It is kept; of a cluster, in that turn.
+    Kept(Option<u64>),
+    /// It counts as received and is not kept.
+    Dropped,
+}
+
 impl Hub {
     /// Takes in a report from the outbox of `agent`. `done` is called once it
     /// is durable, or cannot be made so.
@@ -46,16 +55,24 @@ impl Hub {
         report: Report,
         done: OnDurable<Receipt>,
     ) -> Result<(), Refusal> {
-        if !self.fleet.may_report(agent.id, report.host) {
-            return Err(Refusal::NotCovered);
-        }
+        let now = self.clock.now();
+        let placed = agent.lock().clock.place(report.boot_id, report.moment, report.clock_synchronised, now);
+        let turn = match self.standing(agent, &report, placed.at, now.wall)? {
+            Standing::Kept(turn) => turn,
+            Standing::Dropped => {
+                let position = report.position;
+                let noted = Box::new(|noted: Result<(), _>| done(noted.map(|()| Receipt::default())));
+                // It counts as received, so that its agent need not keep it.
+                let sequences = position.sequence..=position.sequence;
+                self.store.history.declare_gap(agent.id, position.epoch, sequences, noted);
+                return Ok(());
+            }
+        };
         if !report.events.is_empty() && !self.events.has_room() {
             return Err(Refusal::Busy);
         }
         let host = if report.host == agent.id { Some(Arc::clone(agent)) } else { self.fleet.get(report.host) };
         let host = host.ok_or(Refusal::NoSuchHost)?;
-        let now = self.clock.now();
-        let placed = agent.lock().clock.place(report.boot_id, report.moment, report.clock_synchronised, now);
         // The lock is held until the report is on its way: so the reports of a
         // host are written in the order they were applied, and none slips in
         // behind the removal of its host.
@@ -63,10 +80,19 @@ impl Hub {
         if state.removed {
             return Err(Refusal::NoSuchHost);
         }
+        let arrival = Arrival {
+            outbox: agent.id,
+            report: Arc::new(report),
+            at: placed.at,
+            received_at: now.wall,
+            quarantined: placed.quarantined,
+            turn,
+        };
+        let report = &arrival.report;
         if placed.quarantined {
-            self.quarantined(&host, &report);
+            self.quarantined(&host, report);
         } else {
-            let Changes { updated, removed, outdated } = apply(&mut state.latest, agent, &report, placed.at);
+            let Changes { updated, removed, outdated } = apply(&mut state.latest, &arrival);
             if !outdated {
                 state.unsaved = true;
                 self.bus.tell(Change::Resources { host: host.id, updated, removed });
@@ -77,13 +103,6 @@ impl Hub {
             received_at: now.wall,
             event: event.clone(),
         }));
-        let arrival = Arrival {
-            outbox: agent.id,
-            report: Arc::new(report),
-            at: placed.at,
-            received_at: now.wall,
-            quarantined: placed.quarantined,
-        };
         let (hub, written_for) = (Arc::clone(self), Arc::clone(&host));
         let written = Box::new(move |result: Result<Receipt, _>| {
             match &result {
@@ -94,6 +113,24 @@ impl Hub {
         });
         self.store.history.append(arrival, self.catalogue(), written);
         Ok(())
+    }
+
+    /// Whether an agent's word on a host counts.
+    fn standing(&self, agent: &Host, report: &Report, at: Timestamp, now: Timestamp) -> Result<Standing, Refusal> {
+        let host = report.host;
+        if host == agent.id {
+            return Ok(Standing::Kept(None));
+        }
+        match self.clusters.share(host, agent.id, at, now) {
+            Share::Turn(turn) => Ok(Standing::Kept(Some(turn))),
+            Share::OutOfTurn => {
+                self.counters.reports_out_of_turn.one();
+                Ok(Standing::Dropped)
+            }
+            Share::NoCluster if self.fleet.may_report(agent.id, host) => Ok(Standing::Kept(None)),
+            Share::NoCluster if self.fleet.get(host).is_none() => Ok(Standing::Dropped),
+            Share::NoCluster | Share::Stranger => Err(Refusal::NotCovered),
+        }
     }
 
     /// A report is durable. Runs on the store's thread.
@@ -171,12 +208,13 @@ impl Hub {
 /// Applies a report to what is known of its host. Reports of one collector are
 /// ordered by their place in one outbox; so what several agents see of one
 /// host is kept apart by agent, lest one's guests look gone because the other
-/// does not have them.
-pub(crate) fn apply(latest: &mut Latest, agent: &Host, report: &Report, at: Timestamp) -> Changes {
-    if report.host == agent.id {
-        return latest.apply(report, at);
+/// does not have them. Agents that take turns are ordered by these.
+pub(crate) fn apply(latest: &mut Latest, arrival: &Arrival) -> Changes {
+    if arrival.report.host == arrival.outbox {
+        return latest.apply(&arrival.report, arrival.at);
     }
-    let mut report = report.clone();
-    report.collector = format!("{}@{}", report.collector, agent.id).into();
-    latest.apply(&report, at)
+    let mut report = (*arrival.report).clone();
+    report.collector = arrival.collector();
+    report.position = arrival.place();
+    latest.apply(&report, arrival.at)
 }

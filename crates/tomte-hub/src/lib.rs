@@ -10,6 +10,7 @@
 
 pub mod access;
 pub mod backoff;
+mod clusters;
 pub mod config;
 mod counters;
 mod enrol;

@@ -117,7 +117,9 @@ impl Hub {
             let held = hub.known(host, line)?;
             let roles = valid_roles(roles)?;
             line.details.insert("roles".to_owned(), roles.join(" "));
-            hub.edit(&held, |record| record.roles.clone_from(&roles))
+            hub.edit(&held, |record| record.roles.clone_from(&roles))?;
+            hub.roles_changed();
+            Ok(())
         })
         .await
     }
@@ -134,6 +136,9 @@ impl Hub {
             line.details.insert("via".to_owned(), other_name);
             if host == via {
                 return Err(HubError::Invalid("an agent reports for its own host anyway".to_owned()));
+            }
+            if hub.clusters.is_cluster(via) {
+                return hub.admit_to_cluster(host, via);
             }
             let grant = Grant { agent: host, via };
             hub.store.state.add_grant(grant)?;
@@ -157,6 +162,9 @@ impl Hub {
             let grant = Grant { agent: host, via };
             let via_name = hub.fleet.get(via).map(|v| v.lock().record.name.to_string()).unwrap_or_default();
             line.details.insert("via".to_owned(), via_name.clone());
+            if hub.clusters.is_cluster(via) && hub.bar_from_cluster(host, via) {
+                return Ok(());
+            }
             if !hub.store.state.remove_grant(grant)? {
                 return Err(HubError::NotFound { what: "grant", name: via_name });
             }
@@ -195,6 +203,7 @@ impl Hub {
             }
             hub.fleet.remove(host);
             hub.notices.forget(host);
+            hub.forget_in_clusters(host);
             hub.bus.tell(Change::HostRemoved(host));
             let message = format!("the host {name} and all its history were removed");
             let what = Occurrence::new(None, EventKind::HOST_REMOVED, Severity::Info, message);

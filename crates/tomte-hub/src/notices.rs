@@ -24,6 +24,8 @@ pub(crate) enum Notice {
     Quarantined,
     /// Two agents use the host's identity.
     IdentityClash,
+    /// The cluster that the host says it belongs to is not granted.
+    ClusterWaits,
 }
 
 /// The notices in force.

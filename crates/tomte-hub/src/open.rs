@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use tomte_model::{Catalogue, Clock, EventKind, Latest, Severity};
 use tomte_store::state::NewEvent;
-use tomte_store::{Options, SetAside, Store, StoreError};
+use tomte_store::{Arrival, Options, SetAside, Store, StoreError};
 
+use crate::clusters::{Clusters, Share};
 use crate::config::{HubConfig, Resolved};
 use crate::events::Occurrence;
 use crate::fleet::{Fleet, Host};
@@ -67,13 +68,15 @@ impl Hub {
         for kind in store.state.kinds()? {
             catalogue.describe(kind);
         }
+        let clusters = Clusters::load(&*store.state)?;
         let fleet = read_fleet(&store, &notices)?;
-        let replayed = replay(&store, &fleet)?;
+        clusters.grant_all(&fleet);
+        let replayed = replay(&store, &fleet, &clusters)?;
         if replayed > 0 {
             tracing::info!(reports = replayed, "brought back what came after the last snapshots");
         }
         let set_aside = store.set_aside.clone();
-        let hub = Self::new(Parts { clock, resolved, store, identity, fleet, catalogue, notices, queue });
+        let hub = Self::new(Parts { clock, resolved, store, identity, fleet, catalogue, notices, clusters, queue });
         for host in hub.fleet.all() {
             hub.records.facts_changed(host.id);
         }
@@ -129,7 +132,7 @@ fn read_fleet(store: &Store, notices: &Notices) -> Result<Fleet, StoreError> {
     Ok(fleet)
 }
 
-fn replay(store: &Store, fleet: &Fleet) -> Result<u64, StoreError> {
+fn replay(store: &Store, fleet: &Fleet, clusters: &Clusters) -> Result<u64, StoreError> {
     let mut events: Vec<NewEvent> = Vec::new();
     let mut failed = None;
     let replayed = store.history.replay(0, &mut |_, arrival| {
@@ -138,7 +141,14 @@ fn replay(store: &Store, fleet: &Fleet) -> Result<u64, StoreError> {
         {
             let mut state = host.lock();
             if !arrival.quarantined {
-                let changes = ingest::apply(&mut state.latest, &agent, &arrival.report, arrival.at);
+                let turn = match clusters.share(host.id, agent.id, arrival.at, arrival.at) {
+                    Share::Turn(turn) => Some(turn),
+                    Share::NoCluster => None,
+                    // Of a turn that is no longer remembered: older than all.
+                    Share::OutOfTurn | Share::Stranger => Some(0),
+                };
+                let arrival = Arrival { turn, ..arrival.clone() };
+                let changes = ingest::apply(&mut state.latest, &arrival);
                 state.unsaved |= !changes.outdated;
             }
             state.signs.heard_before(arrival.received_at);

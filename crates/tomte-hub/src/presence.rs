@@ -60,6 +60,16 @@ impl Signs {
         self.last_seen = Some(now.wall);
     }
 
+    /// It is heard when the other one is. Whether that is news.
+    pub(crate) fn heard_like(&mut self, other: &Self) -> bool {
+        let news = other.heard_millis > self.heard_millis;
+        if news {
+            self.heard_millis = other.heard_millis;
+            self.last_seen = self.last_seen.max(other.last_seen);
+        }
+        news
+    }
+
     /// It was heard in an earlier run, as stored reports tell.
     pub(crate) fn heard_before(&mut self, at: Timestamp) {
         self.last_seen = self.last_seen.max(Some(at));

@@ -122,6 +122,8 @@ impl Hub {
             lock(&self.records.audit).pop_front();
         }
         self.notices.save(state)?;
+        let told = self.clusters.save(state)?;
+        self.tell_clusters(told);
         let written = self.events.write(state, &self.bus)?;
         self.counters.events.add(written);
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use tomte_api::host::MemberState;
 use tomte_api::host::Presence;
 use tomte_model::{Assessment, BootId, HostId, HostName, Timestamp};
 
@@ -42,6 +43,49 @@ pub struct HostView {
     pub resources: usize,
     /// Reports that wait in its agent's outbox, as last told.
     pub backlog_reports: u64,
+    /// Of a cluster's own host: the cluster.
+    pub cluster: Option<ClusterView>,
+    /// The cluster that the host belongs to.
+    pub node_of: Option<NodeView>,
+}
+
+/// A cluster, as its own host tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterView {
+    /// What it is called.
+    pub name: String,
+    /// What its nodes know it by.
+    pub id: String,
+    /// Since when the holder reports for it.
+    pub since: Option<Timestamp>,
+    /// Who may report for it.
+    pub members: Vec<ClusterMember>,
+}
+
+/// A host whose agent may report for a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterMember {
+    /// The host.
+    pub host: HostId,
+    /// Its name.
+    pub called: String,
+    /// Which node it is; empty: none, it sees the cluster from elsewhere.
+    pub node: String,
+    /// Whether it does.
+    pub state: MemberState,
+    /// Whether it has a quorum, as far as it is heard.
+    pub quorate: Option<bool>,
+}
+
+/// A cluster that a host says it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeView {
+    /// What it is called.
+    pub name: String,
+    /// The cluster's own host, if there is one.
+    pub host: Option<HostId>,
+    /// Why not, and what to do.
+    pub waits: String,
 }
 
 /// A line to paste on a new host.

@@ -14,7 +14,8 @@ use crate::encode::LaneEncoder;
 use crate::error::LinkError;
 use crate::limits::Limits;
 use crate::message::{
-    CloseCode, FromHub, Gap, Heartbeat, Hello, Lane, Live, Resend, SettingsPush, SettingsResult, Welcome,
+    CloseCode, ClusterClaim, ClusterGrant, ClusterProblem, FromHub, Gap, Heartbeat, Hello, Lane, Live, Resend,
+    SettingsPush, SettingsResult, Welcome,
 };
 use crate::output::Output;
 use crate::wire::{self, to_agent, to_hub};
@@ -148,12 +149,32 @@ impl AgentLink {
                 let wire: wire::HeartbeatAnswer = frame.read("heartbeat")?;
                 FromHub::Heartbeat { echo: wire.echo, server_time: Timestamp::from_millis(wire.server_time) }
             }
+            to_agent::CLUSTER if self.welcomed => {
+                let wire: wire::ClusterGrant = frame.read("cluster grant")?;
+                let host = match wire.host.is_empty() {
+                    true => None,
+                    false => Some(convert::host_id(&wire.host, "cluster grant")?),
+                };
+                let (id, reason) = (checked(wire.id, limit)?, checked(wire.reason, limit)?);
+                let problem = |problem: wire::ClusterProblem| {
+                    Ok(ClusterProblem {
+                        resource: checked(problem.resource, limit)?,
+                        facet: checked(problem.facet, limit)?,
+                        field: checked(problem.field, limit)?,
+                        status: convert::status_from_wire(problem.status),
+                        since: Timestamp::from_millis(problem.since),
+                    })
+                };
+                let problems = wire.problems.into_iter().map(problem).collect::<Result<_, LinkError>>()?;
+                FromHub::Cluster(ClusterGrant { id, host, holder: wire.holder, reason, problems })
+            }
             to_agent::ACK => return Err(early("ack")),
             to_agent::RESEND => return Err(early("resend")),
             to_agent::SETTINGS => return Err(early("settings")),
             to_agent::LIVE => return Err(early("live")),
             to_agent::REFRESH => return Err(early("refresh")),
             to_agent::HEARTBEAT => return Err(early("heartbeat")),
+            to_agent::CLUSTER => return Err(early("cluster grant")),
             other => {
                 self.unknown_frames += 1;
                 FromHub::Unknown(other)
@@ -289,6 +310,20 @@ impl AgentLink {
         let refused = result.refused.iter().map(|(key, value)| wire::Pair { key: key.clone(), value: value.clone() });
         let wire = wire::SettingsResult { revision: result.revision, refused: refused.collect() };
         wire::single(to_hub::SETTINGS_RESULT, &wire)
+    }
+
+    /// Tells which cluster the host belongs to.
+    #[must_use]
+    pub fn cluster(&self, claim: &ClusterClaim) -> Bytes {
+        let wire = wire::ClusterClaim {
+            id: claim.id.clone(),
+            name: claim.name.clone(),
+            node: claim.node.clone(),
+            nodes: claim.nodes.clone(),
+            quorate: claim.quorate,
+            readable: claim.readable,
+        };
+        wire::single(to_hub::CLUSTER, &wire)
     }
 
     /// Says goodbye; send it before closing.

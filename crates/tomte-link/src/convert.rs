@@ -153,7 +153,7 @@ pub(crate) fn tables_from_wire(wire: wire::Tables, names: &FromSymbols<'_>) -> R
 
 // ---- Judgements ----
 
-fn status_to_wire(status: Status) -> u32 {
+pub(crate) fn status_to_wire(status: Status) -> u32 {
     match status {
         Status::Ok => 1,
         Status::Unknown => 2,
@@ -162,7 +162,7 @@ fn status_to_wire(status: Status) -> u32 {
     }
 }
 
-fn status_from_wire(status: u32) -> Status {
+pub(crate) fn status_from_wire(status: u32) -> Status {
     match status {
         1 => Status::Ok,
         3 => Status::Warning,

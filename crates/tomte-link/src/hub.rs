@@ -11,13 +11,17 @@ use crate::encode::limited;
 use crate::error::LinkError;
 use crate::limits::Limits;
 use crate::message::{
-    CloseCode, FromAgent, Gap, Heartbeat, Hello, Lane, Live, Resend, SettingsPush, SettingsResult, Welcome,
+    CloseCode, ClusterClaim, ClusterGrant, ClusterProblem, FromAgent, Gap, Heartbeat, Hello, Lane, Live, Resend,
+    SettingsPush, SettingsResult, Welcome,
 };
 use crate::wire::{self, to_agent, to_hub};
 use crate::{PROTOCOL_MAX, PROTOCOL_MIN};
 
 /// No connection describes more kinds than this.
 const KINDS: usize = 1_024;
+/// No cluster has more nodes than this, and no longer names.
+const CLUSTER_NODES: usize = 256;
+const CLUSTER_TEXT: usize = 256;
 /// No hello is longer than this.
 const HELLO_BYTES: usize = 64 * 1024;
 
@@ -148,6 +152,7 @@ impl HubLink {
                 let refused = pairs(wire.refused, limit)?;
                 FromAgent::SettingsResult(SettingsResult { revision: wire.revision, refused })
             }
+            to_hub::CLUSTER => FromAgent::Cluster(read_claim(frame.read("cluster claim")?)?),
             to_hub::CLOSE => {
                 let (code, reason) = read_close(frame, limit)?;
                 FromAgent::Close { code, reason }
@@ -205,6 +210,19 @@ impl HubLink {
         wire::single(to_agent::REFRESH, &wire::Refresh { collectors: collectors.to_vec() })
     }
 
+    /// Tells who reports for the agent's cluster.
+    #[must_use]
+    pub fn cluster(&self, grant: &ClusterGrant) -> Bytes {
+        let wire = wire::ClusterGrant {
+            id: grant.id.clone(),
+            host: grant.host.map(|host| host.to_bytes().to_vec()).unwrap_or_default(),
+            holder: grant.holder,
+            reason: grant.reason.clone(),
+            problems: grant.problems.iter().map(problem).collect(),
+        };
+        wire::single(to_agent::CLUSTER, &wire)
+    }
+
     /// Says why the connection ends; works before the handshake too. Send it
     /// before closing.
     #[must_use]
@@ -236,6 +254,29 @@ fn read_hello(wire: wire::Hello, limit: usize) -> Result<Hello, LinkError> {
         features: texts(wire.features, limit)?,
         publishes_mqtt: wire.publishes_mqtt,
     })
+}
+
+fn read_claim(wire: wire::ClusterClaim) -> Result<ClusterClaim, LinkError> {
+    limited("nodes of a cluster", wire.nodes.len(), CLUSTER_NODES)?;
+    let name = |text| checked(text, CLUSTER_TEXT);
+    Ok(ClusterClaim {
+        id: name(wire.id)?,
+        name: name(wire.name)?,
+        node: name(wire.node)?,
+        nodes: wire.nodes.into_iter().map(name).collect::<Result<_, _>>()?,
+        quorate: wire.quorate,
+        readable: wire.readable,
+    })
+}
+
+fn problem(problem: &ClusterProblem) -> wire::ClusterProblem {
+    wire::ClusterProblem {
+        resource: problem.resource.clone(),
+        facet: problem.facet.clone(),
+        field: problem.field.clone(),
+        status: convert::status_to_wire(problem.status),
+        since: problem.since.millis(),
+    }
 }
 
 fn read_heartbeat(wire: &wire::Heartbeat) -> Heartbeat {

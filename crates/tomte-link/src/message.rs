@@ -4,7 +4,7 @@
 //! side does not know has been left out.
 
 use tomte_model::catalogue::KindDef;
-use tomte_model::{BootId, HostId, Moment, Position, Report, Timestamp};
+use tomte_model::{BootId, HostId, Moment, Position, Report, Status, Timestamp};
 
 /// The first thing an agent says on a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +140,60 @@ pub struct Live {
     pub lease_millis: u32,
 }
 
+/// The feature of a hub that knows clusters: what several hosts see alike.
+pub const CLUSTERS: &str = "clusters";
+
+/// Which cluster the agent's host belongs to, or can see. Without an id: to
+/// none. Sent when it is first known and when it changes, to hubs with the
+/// feature [`CLUSTERS`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClusterClaim {
+    /// What stays when the cluster is renamed, and no other cluster has.
+    pub id: String,
+    /// What it is called.
+    pub name: String,
+    /// Which of its nodes the host is; empty: none, it is seen from elsewhere.
+    pub node: String,
+    /// Its nodes, as they are seen from here.
+    pub nodes: Vec<String>,
+    /// Whether enough nodes see each other, this one among them.
+    pub quorate: bool,
+    /// Whether the cluster could be read when that was last tried.
+    pub readable: bool,
+}
+
+/// The hub's answer to a [`ClusterClaim`], and what changes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterGrant {
+    /// The id of the claim.
+    pub id: String,
+    /// The cluster's own host; `None`: what belongs to the cluster stays with
+    /// the agent's host.
+    pub host: Option<HostId>,
+    /// Whether it is this agent that reports for it.
+    pub holder: bool,
+    /// Why, for people.
+    pub reason: String,
+    /// What is wrong with the cluster as far as the hub knows: a new holder
+    /// goes on judging from there.
+    pub problems: Vec<ClusterProblem>,
+}
+
+/// Something that is wrong with a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterProblem {
+    /// With what: `kind:name`.
+    pub resource: String,
+    /// Its facet.
+    pub facet: String,
+    /// The field that says so.
+    pub field: String,
+    /// How bad.
+    pub status: Status,
+    /// Since when, by the hub's clock.
+    pub since: Timestamp,
+}
+
 /// What an agent hears.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FromHub {
@@ -171,6 +225,8 @@ pub enum FromHub {
         /// The hub's clock.
         server_time: Timestamp,
     },
+    /// Who reports for the agent's cluster.
+    Cluster(ClusterGrant),
     /// The hub ends the connection.
     Close {
         /// Why, for programs.
@@ -204,6 +260,9 @@ pub enum FromAgent {
     Gap(Gap),
     /// What became of pushed settings.
     SettingsResult(SettingsResult),
+    /// The cluster that its host belongs to; answer with
+    /// [`crate::HubLink::cluster`].
+    Cluster(ClusterClaim),
     /// The agent ends the connection: [`CloseCode::GoingAway`] when it stops cleanly.
     Close {
         /// Why, for programs.

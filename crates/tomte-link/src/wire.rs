@@ -25,6 +25,7 @@ pub(crate) mod to_hub {
     pub(crate) const SETTINGS_RESULT: u32 = 7;
     pub(crate) const CLOSE: u32 = 8;
     pub(crate) const FORGET: u32 = 9;
+    pub(crate) const CLUSTER: u32 = 10;
 }
 
 /// The types of the frames that a hub sends.
@@ -37,6 +38,7 @@ pub(crate) mod to_agent {
     pub(crate) const REFRESH: u32 = 6;
     pub(crate) const HEARTBEAT: u32 = 7;
     pub(crate) const CLOSE: u32 = 8;
+    pub(crate) const CLUSTER: u32 = 9;
 }
 
 /// Appends a frame to a message.
@@ -305,6 +307,50 @@ pub(crate) struct Live {
 pub(crate) struct Refresh {
     #[prost(string, repeated, tag = "1")]
     pub(crate) collectors: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ClusterClaim {
+    #[prost(string, tag = "1")]
+    pub(crate) id: String,
+    #[prost(string, tag = "2")]
+    pub(crate) name: String,
+    #[prost(string, tag = "3")]
+    pub(crate) node: String,
+    #[prost(string, repeated, tag = "4")]
+    pub(crate) nodes: Vec<String>,
+    #[prost(bool, tag = "5")]
+    pub(crate) quorate: bool,
+    #[prost(bool, tag = "6")]
+    pub(crate) readable: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ClusterGrant {
+    #[prost(string, tag = "1")]
+    pub(crate) id: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) host: Vec<u8>,
+    #[prost(bool, tag = "3")]
+    pub(crate) holder: bool,
+    #[prost(string, tag = "4")]
+    pub(crate) reason: String,
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) problems: Vec<ClusterProblem>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ClusterProblem {
+    #[prost(string, tag = "1")]
+    pub(crate) resource: String,
+    #[prost(string, tag = "2")]
+    pub(crate) facet: String,
+    #[prost(string, tag = "3")]
+    pub(crate) field: String,
+    #[prost(uint32, tag = "4")]
+    pub(crate) status: u32,
+    #[prost(sint64, tag = "5")]
+    pub(crate) since: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]

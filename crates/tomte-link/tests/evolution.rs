@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use support::raw::{Raw, frames, from_the_future};
 use tomte_link::{
-    AgentLink, CloseCode, FromAgent, FromHub, Gap, Heartbeat, Hello, HubLink, Lane, Limits, LinkError, Live, Resend,
-    SettingsPush, SettingsResult, Welcome,
+    AgentLink, CloseCode, ClusterClaim, ClusterGrant, ClusterProblem, FromAgent, FromHub, Gap, Heartbeat, Hello,
+    HubLink, Lane, Limits, LinkError, Live, Resend, SettingsPush, SettingsResult, Welcome,
 };
 use tomte_model::catalogue::{Catalogue, Unit};
 use tomte_model::report::Outcome;
@@ -25,6 +25,42 @@ fn accept(hello: &Hello) -> Result<HubLink, LinkError> {
         assert_eq!(accepted, *hello);
         link
     })
+}
+
+fn claim() -> ClusterClaim {
+    ClusterClaim {
+        id: "AB:CD".into(),
+        name: "homelab".into(),
+        node: "pve1".into(),
+        nodes: vec!["pve1".into(), "pve2".into()],
+        quorate: true,
+        readable: true,
+    }
+}
+
+/// What a hub that does not know the frame does with it, and an agent.
+#[test]
+fn clusters_cost_those_who_do_not_know_them_nothing() {
+    let (agent, mut hub) = support::connected(Catalogue::builtin(), Limits::default());
+    let known = agent.cluster(&claim()).to_vec();
+    // The same frame under a number that this version does not know.
+    let unknown = Raw::new().bytes(70, frames(&known).swap_remove(0).1).0;
+    assert_eq!(hub.handle(&unknown).unwrap(), [FromAgent::Unknown(70)]);
+    assert_eq!(hub.handle(&known).unwrap(), [FromAgent::Cluster(claim())]);
+    // A claim of an older or a lazier agent: what is missing is empty.
+    assert_eq!(
+        hub.handle(&Raw::new().message(10, Raw::new()).0).unwrap(),
+        [FromAgent::Cluster(ClusterClaim::default())]
+    );
+}
+
+#[test]
+fn a_claim_is_of_a_size_that_clusters_have() {
+    let (agent, mut hub) = support::connected(Catalogue::builtin(), Limits::default());
+    let crowd = ClusterClaim { nodes: vec!["pve".into(); 257], ..claim() };
+    assert_eq!(hub.handle(&agent.cluster(&crowd)).unwrap_err().close_code(), CloseCode::TooLarge);
+    let long = ClusterClaim { node: "p".repeat(257), ..claim() };
+    assert!(hub.handle(&agent.cluster(&long)).is_err());
 }
 
 #[test]
@@ -64,14 +100,16 @@ fn a_newer_agent_is_understood() {
     let gap = Gap { epoch: 1, first: 3, last: 9, count: 4 };
     let result = SettingsResult { revision: 4, refused: vec![("probes".into(), "not accepted".into())] };
     let mut messages = agent.report(&report, Lane::Live).unwrap();
+    let claim = claim();
     messages.extend([agent.heartbeat(&heartbeat), agent.gap(&gap), agent.settings_result(&result)]);
+    messages.push(agent.cluster(&claim));
     messages.push(agent.close(CloseCode::GoingAway, "stopping"));
     let mut heard = Vec::new();
     for message in messages {
         heard.extend(hub.handle(&from_the_future(&message)).unwrap());
     }
     let unknown = heard.iter().filter(|said| matches!(said, FromAgent::Unknown(77..=79))).count() as u64;
-    assert_eq!((unknown, hub.unknown_frames()), (3 * 6, 3 * 6));
+    assert_eq!((unknown, hub.unknown_frames()), (3 * 7, 3 * 7));
     heard.retain(|said| !matches!(said, FromAgent::Unknown(_)));
     assert_eq!(
         heard,
@@ -80,6 +118,7 @@ fn a_newer_agent_is_understood() {
             FromAgent::Heartbeat(heartbeat),
             FromAgent::Gap(gap),
             FromAgent::SettingsResult(result),
+            FromAgent::Cluster(claim),
             FromAgent::Close { code: CloseCode::GoingAway, reason: "stopping".into() },
         ]
     );
@@ -93,6 +132,19 @@ fn a_newer_hub_is_understood() {
     let settings = SettingsPush { revision: 4, values: vec![("intervals.fast".into(), "\"5s\"".into())] };
     let ranges = [1..=5, 9..=9].into_iter().collect();
     let live = Live { interval_millis: 1000, lease_millis: 30_000 };
+    let grants = [Some(HostId::from_parts(5, 6)), None].map(|host| ClusterGrant {
+        id: "AB:CD".into(),
+        host,
+        holder: host.is_some(),
+        reason: "one of its nodes".into(),
+        problems: vec![ClusterProblem {
+            resource: "guest:101".into(),
+            facet: "runtime".into(),
+            field: "memory_used_ratio".into(),
+            status: Status::Critical,
+            since: Timestamp::from_millis(9),
+        }],
+    });
     let messages = [
         hub.welcome(&welcome),
         hub.ack(8, &ranges),
@@ -100,13 +152,15 @@ fn a_newer_hub_is_understood() {
         hub.live(&live),
         hub.refresh(&["cpu".into()]),
         hub.heartbeat(17, Timestamp::from_millis(18)),
+        hub.cluster(&grants[0]),
+        hub.cluster(&grants[1]),
         HubLink::close(CloseCode::Other(4999), "a reason of version 2"),
     ];
     let mut heard = Vec::new();
     for message in messages {
         heard.extend(agent.handle(&from_the_future(&message)).unwrap());
     }
-    assert_eq!(agent.unknown_frames(), 3 * 7);
+    assert_eq!(agent.unknown_frames(), 3 * 9);
     heard.retain(|said| !matches!(said, FromHub::Unknown(_)));
     assert_eq!(
         heard,
@@ -117,6 +171,8 @@ fn a_newer_hub_is_understood() {
             FromHub::Live(live),
             FromHub::Refresh { collectors: vec!["cpu".into()] },
             FromHub::Heartbeat { echo: 17, server_time: Timestamp::from_millis(18) },
+            FromHub::Cluster(grants[0].clone()),
+            FromHub::Cluster(grants[1].clone()),
             FromHub::Close { code: CloseCode::Other(4999), reason: "a reason of version 2".into() },
         ]
     );

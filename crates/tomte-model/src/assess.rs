@@ -122,6 +122,21 @@ pub struct AssessorState {
     facets: BTreeMap<String, FacetMemory>,
 }
 
+/// Something that another judge found to be wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// With what.
+    pub resource: ResourceKey,
+    /// Its facet.
+    pub facet: Name,
+    /// The field that says so.
+    pub field: Name,
+    /// How bad.
+    pub status: Status,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// Judges reports by the catalogue's thresholds and the configured ones.
 #[derive(Debug)]
 pub struct Assessor {
@@ -139,6 +154,21 @@ impl Assessor {
     /// Replaces the rules; what is remembered stays.
     pub fn set_rules(&mut self, rules: Vec<ThresholdRule>) {
         self.rules = rules;
+    }
+
+    /// The rules over those of the catalogue.
+    #[must_use]
+    pub fn rules(&self) -> &[ThresholdRule] {
+        &self.rules
+    }
+
+    /// Takes over from another judge what was known to be wrong.
+    pub fn adopt(&mut self, problems: impl IntoIterator<Item = Standing>) {
+        for Standing { resource, facet, field, status, since } in problems {
+            let memory = self.facets.entry((resource, facet)).or_default();
+            memory.announced = memory.announced.max(Some(status));
+            memory.fields.insert(field, FieldState { status, since, rising: None });
+        }
     }
 
     /// What to save, so that a restart changes nothing.

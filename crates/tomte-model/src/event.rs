@@ -98,6 +98,16 @@ event_kinds! {
     QUARANTINED = "quarantined";
     /// A token was used for a host it does not cover; details `host`.
     TOKEN_REFUSED = "token_refused";
+    /// A cluster was given a host of its own; details `cluster`, `by`.
+    CLUSTER_MADE = "cluster_made";
+    /// A host says that it belongs to a cluster, and an administrator must decide; details `cluster`, `node`.
+    CLUSTER_WAITS = "cluster_waits";
+    /// An agent reports for a cluster; details `agent`.
+    CLUSTER_GRANTED = "cluster_granted";
+    /// Another agent reports for a cluster; details `agent`, `before`, `reason`.
+    CLUSTER_MOVED = "cluster_moved";
+    /// A cluster is called otherwise; details `from`, `to`.
+    CLUSTER_RENAMED = "cluster_renamed";
     /// Storage ran into trouble or recovered; details `error`.
     STORE_TROUBLE = "store_trouble";
 }

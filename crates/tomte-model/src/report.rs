@@ -73,6 +73,27 @@ pub struct Position {
     pub sequence: u64,
 }
 
+impl Position {
+    /// So many bits of an epoch count within a turn: enough for milliseconds
+    /// since 1970 until the year 2527.
+    const EPOCH_BITS: u32 = 44;
+
+    /// The place of a report about a host that several agents report for in
+    /// turn: their outboxes know nothing of each other, so whatever is of a
+    /// later turn comes after all that is of an earlier one.
+    #[must_use]
+    pub fn in_turn(self, turn: u64) -> Self {
+        let epoch = self.epoch & ((1 << Self::EPOCH_BITS) - 1);
+        Self { epoch: turn << Self::EPOCH_BITS | epoch, sequence: self.sequence }
+    }
+
+    /// The turn of a place that [`Self::in_turn`] made.
+    #[must_use]
+    pub fn turn(self) -> u64 {
+        self.epoch >> Self::EPOCH_BITS
+    }
+}
+
 /// What one collector saw at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {

@@ -94,7 +94,7 @@ fn arrival(
         scopes: vec![Scope::complete(collector, facets)],
         events: Vec::new(),
     };
-    Arrival { outbox: host, report: Arc::new(report), at, received_at: at, quarantined: false }
+    Arrival { outbox: host, report: Arc::new(report), at, received_at: at, quarantined: false, turn: None }
 }
 
 impl Run {

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tomte_model::{Catalogue, HostId, Name, RangeSet, Report, Resolution, ResourceKey, Timestamp};
+use tomte_model::{Catalogue, HostId, Name, Position, RangeSet, Report, Resolution, ResourceKey, Timestamp};
 
 use crate::StoreError;
 use crate::changes::{ChangeList, ChangeQuery, HostFacts, HostThen};
@@ -39,6 +39,29 @@ pub struct Arrival {
     /// Set aside: it counts as received and is replayed, but its readings make
     /// no history (their time cannot be right).
     pub quarantined: bool,
+    /// Of a host that several agents report for in turn (the nodes of a
+    /// cluster): the number of the turn, which grows. `None`: what each agent
+    /// sees of the host is kept apart.
+    pub turn: Option<u64>,
+}
+
+impl Arrival {
+    /// What the report is known under: reports of one collector replace each
+    /// other, and are ordered by [`Self::place`].
+    #[must_use]
+    pub fn collector(&self) -> Name {
+        if self.outbox == self.report.host || self.turn.is_some() {
+            return self.report.collector.clone();
+        }
+        format!("{}@{}", self.report.collector, self.outbox).into()
+    }
+
+    /// Where it stands among the reports of its collector.
+    #[must_use]
+    pub fn place(&self) -> Position {
+        let position = self.report.position;
+        self.turn.map_or(position, |turn| position.in_turn(turn))
+    }
 }
 
 /// The outbox of what was imported: no agent has it, so it is never brought

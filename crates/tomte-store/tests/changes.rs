@@ -310,3 +310,22 @@ fn what_says_the_same_again_leaves_nothing_behind() {
     let rows: i64 = database.query_row("SELECT count(*) FROM change", [], |row| row.get(0)).unwrap();
     assert_eq!(rows, 1);
 }
+
+/// The nodes of a cluster tell of its host in turn: what the later one does not
+/// see is gone, and nothing that the earlier one brings late is seen again.
+#[test]
+fn who_tells_of_a_host_in_turn_is_taken_for_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let of = |outbox: u128, turn: u64, told: Arrival| Arrival { outbox: host(outbox), turn: Some(turn), ..told };
+    // The later one's outbox is the older one.
+    append(&*store.history, of(5, 1, tanks(900, 0, vec![disk("101", "node1"), disk("102", "node1")]))).unwrap();
+    append(&*store.history, of(6, 2, tanks(3, 100, vec![disk("101", "node2")]))).unwrap();
+    assert_eq!(told(&store, 50), pairs(&[("101", "water=node1"), ("102", "water=node1")]));
+    assert_eq!(told(&store, 100), pairs(&[("101", "water=node2")]));
+    append(&*store.history, of(5, 1, tanks(901, 40, vec![disk("101", "moving"), disk("102", "node1")]))).unwrap();
+    assert_eq!(told(&store, 45), pairs(&[("101", "water=moving"), ("102", "water=node1")]));
+    assert_eq!(told(&store, 200), pairs(&[("101", "water=node2")]));
+    append(&*store.history, of(6, 2, tanks(4, 300, vec![]))).unwrap();
+    assert_eq!(told(&store, 300), pairs(&[]));
+}

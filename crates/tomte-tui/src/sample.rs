@@ -39,6 +39,8 @@ pub(crate) fn host(number: u32, name: &str) -> Host {
         clock_synchronised: Some(true),
         resources: 40,
         backlog: 0,
+        cluster: None,
+        cluster_of: None,
     }
 }
 

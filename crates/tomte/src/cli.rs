@@ -499,7 +499,8 @@ pub(crate) enum HostCommand {
     },
     /// Let a host's agent report for another host seen through it
     #[command(after_help = "Example:\n  tomte host grant pve1 cluster-lab\n\n\
-        The other host is made if there is none of that name.")]
+        The other host is made if there is none of that name. For the host of a Proxmox VE cluster, this lets the agent take \
+        part in reporting for it, one at a time.")]
     Grant {
         /// The host whose agent reports
         host: String,

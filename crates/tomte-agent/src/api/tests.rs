@@ -68,6 +68,7 @@ fn serve(answer: fn(&str) -> (u16, String)) -> Fake {
 /// A cluster of two nodes, one of which is away, with a few guests.
 fn cluster(path: &str) -> (u16, String) {
     let path = path.strip_prefix("/api2/json").unwrap();
+    let authority = format!(r#"[{{"filename":"pve-root-ca.pem","fingerprint":"{}"}}]"#, ["AB"; 32].join(":"));
     let data = match path.split('?').next().unwrap() {
         "/cluster/status" => {
             r#"[{"type":"cluster","name":"home","quorate":0,"nodes":2,"id":"cluster"},
@@ -86,6 +87,7 @@ fn cluster(path: &str) -> (u16, String) {
             {"type":"qemu","vmid":190,"name":"old","node":"pve1","status":"stopped","template":0,"maxcpu":2,"maxmem":1000,"tags":"archived"},
             {"type":"qemu","vmid":900,"name":"mould","node":"pve1","status":"stopped","template":1,"maxcpu":2,"maxmem":1000}]"#
         }
+        "/nodes/pve1/certificates/info" => &authority,
         "/nodes/pve1/status" => {
             r#"{"pveversion":"pve-manager/9.1.1/42db4a6cf33dac83","kversion":"Linux 6.17.2-1-pve #1 SMP"}"#
         }
@@ -185,6 +187,30 @@ fn a_cluster_is_read_over_tls_by_its_fingerprint() {
     assert_eq!(tasks.reading("failed_tasks"), Some(1.0), "what went well since is mended");
     assert_eq!(tasks.attribute("last_failed").unwrap().to_string(), "vzdump 101: job errors");
     assert_eq!(facet(&scopes, "replication:101-0", "main").reading("failures"), Some(3.0));
+}
+
+#[test]
+fn from_elsewhere_all_of_it_belongs_to_the_cluster() {
+    let fake = serve(cluster);
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(&fake, folder.path(), &format!("fingerprint = \"{}\"", fake.fingerprint));
+    let root = Root::new(folder.path()).with_api(Arc::new(HttpsApi));
+    let now = Moment { wall: Timestamp::from_millis(1_800_000_000_000), boot_millis: 5_000 };
+    let host = tomte_model::HostId::from_parts(1, 1);
+    root.seat().decide(&["AB"; 32].join(":"), tomte_collect::Standing::Ours(host));
+    for name in ["proxmox", "proxmox_guest"] {
+        let def = COLLECTORS.iter().find(|def| def.name == name).unwrap();
+        let mut collector = (def.make)(&root, &settings);
+        let seen = collector.collect(now);
+        let shared = collector.shared().unwrap();
+        let facets = || seen.iter().flat_map(|scope| &scope.facets);
+        assert!(facets().count() > 0 && facets().all(|facet| shared.elsewhere.contains(&facet.resource)), "{name}");
+        let (of, told) = shared.cluster.unwrap();
+        let count = |scopes: &[Scope]| scopes.iter().map(|scope| scope.facets.len()).sum::<usize>();
+        assert_eq!((of, count(&told)), (host, count(&seen)), "{name}");
+    }
+    let membership = root.seat().membership().unwrap();
+    assert_eq!((membership.node.as_str(), membership.quorate), ("", false));
 }
 
 #[test]

@@ -11,12 +11,13 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use tomte_collect::Standing;
 use tomte_link::{
-    AgentLink, CloseCode, FromHub, Gap, Heartbeat, Hello, Lane, Live, PROTOCOL_MAX, PROTOCOL_MIN, Receiver, Resend,
-    Sender, SettingsPush, SettingsResult, Transport, Welcome,
+    AgentLink, CLUSTERS, CloseCode, ClusterClaim, ClusterProblem, FromHub, Gap, Heartbeat, Hello, Lane, Live,
+    PROTOCOL_MAX, PROTOCOL_MIN, Receiver, Resend, Sender, SettingsPush, SettingsResult, Transport, Welcome,
 };
 use tomte_model::Report;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::pace::Pace;
 use super::{LinkEnd, LinkOptions};
@@ -45,6 +46,8 @@ struct Shared<'a> {
     link: Mutex<AgentLink>,
     /// Short messages that go before any report.
     control: Mutex<VecDeque<Bytes>>,
+    /// Whether the hub knows clusters, and what it was last told of one.
+    cluster: Mutex<(bool, Option<ClusterClaim>)>,
     /// Gaps that were told, and the boot time after which an echo confirms them.
     told_gaps: Mutex<(Vec<Gap>, u64)>,
     pace: Mutex<Pace>,
@@ -104,14 +107,20 @@ pub(super) async fn run<T: Transport>(
         0 => HEARTBEAT,
         millis => Duration::from_millis(millis.into()).clamp(Duration::from_secs(1), Duration::from_secs(60)),
     };
+    let knows_clusters = welcome.features.iter().any(|feature| feature == CLUSTERS);
     let shared = Shared {
         station,
         options,
         link: Mutex::new(link),
         control: Mutex::default(),
+        cluster: Mutex::new((knows_clusters, None)),
         told_gaps: Mutex::default(),
         pace: Mutex::new(Pace::new()),
     };
+    if !knows_clusters {
+        let (id, _) = options.seat.decided();
+        shared.decide(&id, Standing::Own, Vec::new(), "the hub knows no clusters", commands);
+    }
     let connected = Connected::new(station);
     let receive = async {
         for said in more {
@@ -245,10 +254,69 @@ impl Shared<'_> {
                     self.station.to_store.notify_one();
                 }
             }
+            FromHub::Cluster(grant) => {
+                let standing = match (grant.host, grant.holder) {
+                    (Some(host), true) => Standing::Ours(host),
+                    (Some(_), false) => Standing::Elsewhere,
+                    (None, _) => Standing::Own,
+                };
+                self.decide(&grant.id, standing, grant.problems, &grant.reason, commands);
+            }
             FromHub::Close { code, reason } => return Err(LinkEnd::Closed { code, reason }),
             FromHub::Welcome(_) | FromHub::Unknown(_) => {}
         }
         Ok(())
+    }
+
+    /// It was decided who tells of the cluster.
+    fn decide(
+        &self,
+        id: &str,
+        standing: Standing,
+        problems: Vec<ClusterProblem>,
+        reason: &str,
+        commands: &mpsc::Sender<Command>,
+    ) {
+        let before = self.options.seat.decide(id, standing);
+        if before == standing {
+            return;
+        }
+        info!(reason, ?standing, "who tells of the cluster has changed");
+        {
+            let mut pipeline = self.station.pipeline();
+            if let Standing::Ours(host) = before {
+                pipeline.hand_over(host);
+            }
+            if let Standing::Ours(host) = standing {
+                pipeline.take_over(host, problems.into_iter().filter_map(standing_problem));
+            }
+        }
+        self.command(commands, Command::Cluster);
+    }
+
+    /// What the hub has not been told of the host's cluster.
+    fn claim(&self) -> Option<Bytes> {
+        let membership = self.options.seat.membership()?;
+        let claim = ClusterClaim {
+            id: membership.id,
+            name: membership.name,
+            node: membership.node,
+            nodes: membership.nodes,
+            quorate: membership.quorate,
+            readable: membership.readable,
+        };
+        let mut told = lock(&self.cluster);
+        // A host without a cluster has nothing to say, unless it had one.
+        let news = match &told.1 {
+            None => !claim.id.is_empty() || self.options.seat.decided().1 != Standing::Own,
+            Some(before) => *before != claim,
+        };
+        if !told.0 || !news {
+            return None;
+        }
+        let message = lock(&self.link).cluster(&claim);
+        told.1 = Some(claim);
+        Some(message)
     }
 
     /// A wish that cannot be fulfilled at once is forgotten: the next one will
@@ -330,6 +398,12 @@ impl Shared<'_> {
     }
 }
 
+fn standing_problem(problem: ClusterProblem) -> Option<tomte_model::assess::Standing> {
+    let ClusterProblem { resource, facet, field, status, since } = problem;
+    let resource = resource.parse().ok()?;
+    Some(tomte_model::assess::Standing { resource, facet: facet.into(), field: field.into(), status, since })
+}
+
 async fn settings(push: SettingsPush, commands: &mpsc::Sender<Command>) -> SettingsResult {
     let revision = push.revision;
     let keys: Vec<String> = push.values.iter().map(|(key, _)| key.clone()).collect();
@@ -357,6 +431,7 @@ async fn send<S: Sender>(shared: &Shared<'_>, sender: &mut S, beat: Duration) ->
             }
         }
         let mut messages = shared.gaps();
+        messages.extend(shared.claim());
         if Instant::now() >= next_beat {
             next_beat = Instant::now() + beat;
             messages.push(shared.heartbeat());

@@ -12,12 +12,14 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::StatusCode;
+use tomte_collect::{Membership, Seat, Shared, Standing};
 use tomte_link::{
-    FromAgent, Heartbeat, Hello, HubLink, Lane, Limits, Live, Receiver, Sender, SettingsPush, SettingsResult,
-    Transport, Twin, Welcome, twin,
+    CLUSTERS, ClusterClaim, ClusterGrant, ClusterProblem, FromAgent, Heartbeat, Hello, HubLink, Lane, Limits, Live,
+    Receiver, Sender, SettingsPush, SettingsResult, Transport, Twin, Welcome, twin,
 };
 use tomte_model::{
-    BootId, Catalogue, Clock, EventKind, Facet, HostId, Moment, Position, RangeSet, Report, Scope, Severity, Timestamp,
+    BootId, Catalogue, Clock, EventKind, Facet, HostId, Moment, Position, RangeSet, Report, ResourceKey, Scope,
+    Severity, Status, Timestamp,
 };
 
 use super::*;
@@ -168,6 +170,11 @@ struct Hub<T: Transport> {
 
 impl<T: Transport> Hub<T> {
     async fn greet(transport: T) -> Self {
+        Self::greet_as(transport, &[]).await
+    }
+
+    /// A hub that has those features.
+    async fn greet_as(transport: T, features: &[&str]) -> Self {
         let (mut sender, mut receiver) = transport.split();
         let message = receiver.recv().await.unwrap().unwrap();
         let (link, hello) = HubLink::accept(&message, Limits::default()).unwrap();
@@ -178,7 +185,7 @@ impl<T: Transport> Hub<T> {
             hub_version: "test".into(),
             host_name: "test".into(),
             heartbeat_millis: 15_000,
-            features: Vec::new(),
+            features: features.iter().map(|feature| (*feature).to_owned()).collect(),
         };
         sender.send(link.welcome(&welcome)).await.unwrap();
         Self { sender, receiver, link, hello, waiting: VecDeque::new() }
@@ -206,6 +213,14 @@ impl<T: Transport> Hub<T> {
         loop {
             if let FromAgent::Report { report, lane } = self.hear().await {
                 return (report, lane);
+            }
+        }
+    }
+
+    async fn claim(&mut self) -> ClusterClaim {
+        loop {
+            if let FromAgent::Cluster(claim) = self.hear().await {
+                return claim;
             }
         }
     }
@@ -584,6 +599,144 @@ async fn a_slow_hub_is_sent_less_at_once_so_that_live_data_comes_through() {
     cancel.cancel();
     drop(hub);
     link.await.unwrap();
+}
+
+fn home(quorate: bool) -> Membership {
+    let nodes = vec!["pve1".to_owned(), "pve2".to_owned()];
+    let (id, name, node) = ("AB".into(), "home".into(), "pve1".into());
+    Membership { id, name, node, nodes, quorate, readable: true }
+}
+
+fn guests(of: &Report) -> Vec<String> {
+    of.scopes.iter().flat_map(|scope| &scope.facets).map(|facet| facet.resource.to_string()).collect()
+}
+
+/// A node of a cluster with a guest on it, told as the standing wants it.
+fn look(agent: &Agent, seat: &Seat) {
+    let guest = |number: &str| {
+        let mut facet = Facet::owner("guest", number.to_owned(), "runtime");
+        facet.read("memory_used_ratio", 0.999);
+        facet
+    };
+    let own = vec![Scope::complete("guest/lxc", vec![guest("101"), Facet::owner("node", "pve1", "main")])];
+    let elsewhere = [ResourceKey::new("guest", "101")].into();
+    let shared = match seat.standing() {
+        Standing::Own => None,
+        Standing::Elsewhere => Some(Shared { elsewhere, cluster: None }),
+        Standing::Ours(host) => {
+            let all = vec![Scope::complete("guest/lxc", vec![guest("101"), guest("102")])];
+            Some(Shared { elsewhere, cluster: Some((host, all)) })
+        }
+    };
+    let seen = Seen {
+        collector: "proxmox".into(),
+        interval: Duration::from_secs(60),
+        moment: agent.clock.now(),
+        clock_synchronised: true,
+        scopes: own,
+    };
+    agent.station.submit_shared(seen, shared);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_is_told_of_by_whom_the_hub_lets() {
+    let (connector, mut accept) = twins();
+    let clock = Stopped::default();
+    let (sender, mut commands) = mpsc::channel(8);
+    let cancel = CancellationToken::new();
+    let seat = Arc::new(Seat::default());
+    let station = station(&clock, 1);
+    let with_seat = LinkOptions { seat: seat.clone(), ..options() };
+    let running = run(station.clone(), with_seat, connector, sender, cancel.clone());
+    let task = tokio::spawn(running);
+    let (_, no_commands) = mpsc::channel(1);
+    let agent = Agent { station, clock, commands: no_commands, cancel, task };
+    let mut hub = Hub::greet_as(accept.accept().await, &[CLUSTERS]).await;
+
+    // As long as nothing is decided, the guests are the node's.
+    seat.see(home(true));
+    look(&agent, &seat);
+    assert_eq!(hub.claim().await.name, "home");
+    assert_eq!(guests(&hub.report().await.0), ["guest:101", "node:pve1"]);
+
+    // It is let: those of all nodes are the cluster's.
+    let cluster = HostId::from_parts(7, 7);
+    let grant =
+        ClusterGrant { id: "AB".into(), host: Some(cluster), holder: true, reason: String::new(), problems: vec![] };
+    hub.sender.send(hub.link.cluster(&grant)).await.unwrap();
+    assert!(matches!(commands.recv().await, Some(Command::Cluster)));
+    assert_eq!(seat.standing(), Standing::Ours(cluster));
+    agent.pass(400);
+    look(&agent, &seat);
+    let (own, of_cluster) = (hub.report().await.0, hub.report().await.0);
+    assert_eq!((own.host, guests(&own)), (hub.hello.host, vec!["node:pve1".to_owned()]));
+    assert_eq!((of_cluster.host, guests(&of_cluster)), (cluster, vec!["guest:101".to_owned(), "guest:102".to_owned()]));
+    // On the node itself, its own are still shown.
+    assert!(agent.station.pipeline().latest().resource(&ResourceKey::new("guest", "101")).is_some());
+    assert!(agent.station.pipeline().latest().resource(&ResourceKey::new("guest", "102")).is_none());
+
+    // What changed is told, and nothing else.
+    seat.see(home(true));
+    seat.see(home(false));
+    look(&agent, &seat);
+    assert!(!hub.claim().await.quorate);
+
+    // Another one does: nothing of the cluster comes from here, also not what was last read.
+    let lost = ClusterGrant { holder: false, ..grant.clone() };
+    hub.sender.send(hub.link.cluster(&lost)).await.unwrap();
+    assert!(matches!(commands.recv().await, Some(Command::Cluster)));
+    drop(hub);
+    let mut hub = Hub::greet_as(accept.accept().await, &[CLUSTERS]).await;
+    agent.pass(60);
+    look(&agent, &seat);
+    let moment = agent.clock.now();
+    loop {
+        let (report, _) = hub.report().await;
+        if report.host == hub.hello.host && report.moment == moment {
+            assert_eq!(guests(&report), ["node:pve1"]);
+            break;
+        }
+    }
+
+    // A new holder goes on from what is known to be wrong, and says it not again.
+    let problem = ClusterProblem {
+        resource: "guest:102".into(),
+        facet: "runtime".into(),
+        field: "memory_used_ratio".into(),
+        status: Status::Critical,
+        since: Timestamp::from_millis(5),
+    };
+    hub.sender.send(hub.link.cluster(&ClusterGrant { problems: vec![problem], ..grant })).await.unwrap();
+    assert!(matches!(commands.recv().await, Some(Command::Cluster)));
+    look(&agent, &seat);
+    let of_cluster = loop {
+        let (report, lane) = hub.report().await;
+        if report.host == cluster && lane == Lane::Live && report.moment == moment {
+            break report;
+        }
+    };
+    let judged = of_cluster.scopes[0].facets[1].assessment.clone().unwrap();
+    assert_eq!((judged.status, judged.problems[0].since.millis()), (Status::Critical, 5));
+    assert!(of_cluster.events.is_empty(), "{:?}", of_cluster.events);
+
+    // A hub that knows no clusters: everything is the node's again.
+    drop(hub);
+    let mut hub = Hub::greet(accept.accept().await).await;
+    assert!(matches!(commands.recv().await, Some(Command::Cluster)));
+    assert_eq!(seat.standing(), Standing::Own);
+    agent.pass(60);
+    look(&agent, &seat);
+    let moment = agent.clock.now();
+    loop {
+        let (report, _) = hub.report().await;
+        if report.host == hub.hello.host && report.moment == moment {
+            assert_eq!(guests(&report), ["guest:101", "node:pve1"]);
+            break;
+        }
+    }
+    agent.cancel.cancel();
+    drop(hub);
+    agent.task.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque, btree_map};
 use std::sync::Arc;
 
 use tomte_link::{Gap, Lane, decode_report, encode_report};
-use tomte_model::{Moment, Name, Position, RangeSet, Report, Timestamp};
+use tomte_model::{HostId, Moment, Name, Position, RangeSet, Report, Timestamp};
 use tracing::{info, warn};
 
 pub use disk::{Disk, Folder};
@@ -92,7 +92,7 @@ pub struct Outbox {
     memory: VecDeque<Entry>,
     memory_bytes: u64,
     /// The last report of each collector, which opens every connection.
-    last: BTreeMap<Name, Arc<Report>>,
+    last: BTreeMap<(HostId, Name), Arc<Report>>,
     gaps: Vec<Gap>,
     gaps_changed: bool,
     limits_changed: bool,
@@ -228,6 +228,11 @@ impl Outbox {
         }
     }
 
+    /// The next connection does not begin with reports about that host.
+    pub fn forget_host(&mut self, host: HostId) {
+        self.last.retain(|(of, _), _| *of != host);
+    }
+
     /// Says whether there is a hub to send to. Without one nothing is kept.
     pub fn set_enabled(&mut self, enabled: bool) {
         self.enabled = enabled;
@@ -257,7 +262,7 @@ impl Outbox {
 
     /// Takes a report that has been given its position.
     pub fn push(&mut self, report: Arc<Report>) {
-        self.last.insert(report.collector.clone(), report.clone());
+        self.last.insert((report.host, report.collector.clone()), report.clone());
         if !self.enabled {
             return;
         }

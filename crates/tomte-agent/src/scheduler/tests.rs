@@ -73,7 +73,14 @@ fn finish(scheduler: &mut Scheduler, job: Job, now: Moment) -> Vec<Action> {
     let Job { slot, mut collector } = job;
     let scopes = Ok(collector.collect(now));
     scheduler.returned(
-        Returned { slot, collector: Some(collector), scopes, moment: now, duration: Duration::from_millis(1) },
+        Returned {
+            slot,
+            collector: Some(collector),
+            scopes,
+            shared: None,
+            moment: now,
+            duration: Duration::from_millis(1),
+        },
         now,
     )
 }

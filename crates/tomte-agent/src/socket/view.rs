@@ -68,6 +68,8 @@ impl LocalHost {
             clock_synchronised: Some((self.synchronised)()),
             resources: pipeline.latest().resources().count() as u64,
             backlog: pipeline.outbox().waiting(),
+            cluster: None,
+            cluster_of: None,
         }
     }
 

@@ -207,15 +207,17 @@ pub(super) fn of_guest(
     Some(facets)
 }
 
-/// The storages that keep backups, each once: a shared one by its first node.
-pub(super) fn storages<'a>(resources: &'a [Row], nodes: &[String]) -> BTreeMap<&'a str, &'a Row> {
+/// The storages that keep backups, by name: a shared one once, by its first
+/// node; one that each node has for itself, of each node.
+pub(super) fn storages<'a>(resources: &'a [Row], nodes: &[String]) -> BTreeMap<(&'a str, &'a str), &'a Row> {
     let mut found = BTreeMap::new();
     for row in resources.iter().filter(|row| row.r#type.as_str() == "storage") {
         let keeps = row.content.as_str().split(',').any(|content| content.trim() == "backup");
         let ours = nodes.iter().any(|node| *node == row.node.as_str());
         let there = row.status.as_str() == "available";
         if keeps && ours && there {
-            found.entry(row.storage.as_str()).or_insert(row);
+            let of = if row.shared.flag() { "" } else { row.node.as_str() };
+            found.entry((row.storage.as_str(), of)).or_insert(row);
         }
     }
     found

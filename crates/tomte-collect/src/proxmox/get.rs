@@ -20,6 +20,11 @@ pub enum ProxmoxGet {
         /// The node.
         node: String,
     },
+    /// A node's certificates, and that of the authority of its cluster.
+    Certificates {
+        /// The node.
+        node: String,
+    },
     /// Replications that start at a node.
     Replication {
         /// The node.
@@ -97,6 +102,7 @@ impl ProxmoxGet {
             Self::ClusterResources => plain("/cluster/resources".to_owned()),
             Self::BackupJobs => plain("/cluster/backup".to_owned()),
             Self::NodeStatus { node } => plain(format!("/nodes/{node}/status")),
+            Self::Certificates { node } => plain(format!("/nodes/{node}/certificates/info")),
             Self::Replication { node } => plain(format!("/nodes/{node}/replication")),
             Self::Tasks { node, since } => (
                 format!("/nodes/{node}/tasks"),
@@ -120,6 +126,7 @@ impl ProxmoxGet {
         match self {
             Self::ClusterStatus | Self::ClusterResources | Self::BackupJobs => None,
             Self::NodeStatus { node }
+            | Self::Certificates { node }
             | Self::Replication { node }
             | Self::Tasks { node, .. }
             | Self::Guests { node, .. }

@@ -8,6 +8,11 @@
 //!
 //! On a node, the agent tells of that node and its guests alone, since each node
 //! of a cluster has its own agent. What is read from elsewhere is told whole.
+//!
+//! Where a hub knows the cluster, its guests are not the node's: one of the nodes
+//! tells of all of them, for the cluster's own host; see [`crate::cluster`].
+//! Which cluster it is, the certificate authority says that its nodes share: it
+//! is made once with the cluster, and stays when that is renamed.
 
 mod backups;
 pub(crate) mod get;
@@ -16,36 +21,48 @@ pub(crate) mod settings;
 mod tasks;
 mod wire;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use tomte_model::{Facet, Moment, Outcome, Scope};
+use tomte_model::{Facet, Moment, Outcome, ResourceKey, Scope};
 
 use crate::api::{ApiCall, ApiTrust};
+use crate::bounded::Bounded;
+use crate::cluster::{Membership, Shared, Standing};
 use crate::privileged::Request;
 use crate::{Collector, Root, Settings};
 use get::{GuestKind, ProxmoxGet};
 use guests::{Meters, Network};
 use settings::ProxmoxSettings;
-use wire::{GuestConfig, Interfaces, NodeStatus, Row, Rows};
+use wire::{Certificate, GuestConfig, Interfaces, NodeStatus, Row, Rows};
 
 /// How long one question may take.
 const LIMIT: Duration = Duration::from_secs(20);
 /// Guests whose configuration is read in one run; the others' turn comes.
 const DETAILS: usize = 400;
+/// After so many looks, which cluster it is is asked again.
+const LOOKS: u32 = 60;
+/// The certificate that a cluster's nodes share.
+const AUTHORITY: &str = "pve-root-ca.pem";
 
 pub(crate) const SCOPES: &[&str] = &["proxmox/cluster", "proxmox/node", "proxmox/storage", "guest/qemu", "guest/lxc"];
 pub(crate) const SLOW_SCOPES: &[&str] = &["guest/detail", "backup/guest", "proxmox/replication", "proxmox/task"];
 
 /// The collector `proxmox`.
 pub(crate) fn make(root: &Root, settings: &Settings) -> Box<dyn Collector> {
-    Box::new(Proxmox { source: Source::new(root, &settings.proxmox), meters: Meters::default() })
+    Box::new(Proxmox {
+        source: Source::new(root, &settings.proxmox),
+        meters: Meters::default(),
+        identity: None,
+        shared: None,
+    })
 }
 
 /// The collector `proxmox_guest`.
 pub(crate) fn make_slow(root: &Root, settings: &Settings) -> Box<dyn Collector> {
-    Box::new(Slow { source: Source::new(root, &settings.proxmox), settings: settings.proxmox.clone() })
+    Box::new(Slow { source: Source::new(root, &settings.proxmox), settings: settings.proxmox.clone(), shared: None })
 }
 
 /// For the fuzz target: every parser here takes those bytes.
@@ -77,9 +94,10 @@ struct Source {
 }
 
 /// What a look at everything gave.
+#[derive(Clone)]
 struct Sight {
-    resources: Vec<Row>,
-    cluster: Vec<Row>,
+    resources: Rc<[Row]>,
+    cluster: Rc<[Row]>,
     /// The nodes whose guests are told of.
     nodes: Vec<String>,
     /// Whether these are all nodes, so that names must tell them apart.
@@ -187,7 +205,20 @@ impl Source {
             None => nodes().map(|row| row.name.as_str().to_owned()).collect(),
         };
         let nodes = nodes.into_iter().filter(|node| get::is_node(node)).collect();
-        Ok(Sight { resources: resources.0, cluster: cluster.0, nodes, whole })
+        Ok(Sight { resources: resources.0.into(), cluster: cluster.0.into(), nodes, whole })
+    }
+
+    /// What its nodes know the cluster by.
+    fn identity(&self, sight: &Sight) -> Option<String> {
+        let node = sight.local().or_else(|| sight.nodes.iter().find(|node| sight.is_online(node)).cloned())?;
+        if !get::is_node(&node) {
+            return None;
+        }
+        let certificates: Bounded<Certificate, 64> = self.get(&ProxmoxGet::Certificates { node }).ok()?;
+        let authority = certificates.0.iter().find(|certificate| certificate.filename.as_str() == AUTHORITY)?;
+        let fingerprint = authority.fingerprint.as_str();
+        let digits = fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':');
+        ((32..=200).contains(&fingerprint.len()) && digits).then(|| fingerprint.to_ascii_uppercase())
     }
 }
 
@@ -202,6 +233,44 @@ impl ProxmoxGet {
 }
 
 impl Sight {
+    /// The same, of all nodes.
+    fn of_all(&self) -> Self {
+        let nodes = self.cluster.iter().filter(|row| row.r#type.as_str() == "node").map(|row| row.name.as_str());
+        let nodes = nodes.filter(|node| get::is_node(node)).map(str::to_owned).collect();
+        Self { nodes, whole: true, ..self.clone() }
+    }
+
+    /// The node that answered.
+    fn local(&self) -> Option<String> {
+        let mut nodes = self.cluster.iter().filter(|row| row.r#type.as_str() == "node");
+        nodes.find(|row| row.local.flag()).map(|row| row.name.as_str().to_owned())
+    }
+
+    /// Whether the nodes see enough of each other; a node alone does.
+    fn is_quorate(&self) -> bool {
+        self.cluster().is_none_or(|cluster| cluster.quorate.0.is_none_or(|quorate| quorate != 0.0))
+    }
+
+    /// What is told to the hub of the cluster. A node alone is no cluster,
+    /// unless it is seen from elsewhere.
+    fn membership(&self, id: &str) -> Membership {
+        let mut nodes = self.of_all().nodes;
+        nodes.sort();
+        let cluster = self.cluster().map(|row| row.name.as_str()).filter(|name| !name.is_empty());
+        let name = cluster.or(nodes.first().map(String::as_str).filter(|_| self.whole)).unwrap_or_default();
+        if name.is_empty() || id.is_empty() {
+            return Membership::default();
+        }
+        Membership {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            node: self.local().filter(|_| !self.whole).unwrap_or_default(),
+            quorate: self.is_quorate(),
+            nodes,
+            readable: true,
+        }
+    }
+
     fn ours(&self, node: &str) -> bool {
         self.nodes.iter().any(|ours| ours == node)
     }
@@ -282,7 +351,14 @@ impl Sight {
             };
             // A shared one is told of once, by the first node that sees it.
             let there = row.status.as_str() == "available";
-            if storage.is_empty() || !self.is_online(node) || !names.insert(name.clone()) {
+            // Of those that see it, one that reaches it.
+            let reached = |other: &Row| {
+                other.storage.as_str() == storage
+                    && other.status.as_str() == "available"
+                    && self.is_online(other.node.as_str())
+            };
+            let better = shared && !there && self.of_type("storage").any(reached);
+            if storage.is_empty() || better || !self.is_online(node) || !names.insert(name.clone()) {
                 continue;
             }
             let mut facet = Facet::owner("storage", name, "main");
@@ -307,19 +383,77 @@ impl Sight {
 struct Proxmox {
     source: Source,
     meters: Meters,
+    /// What the cluster is known by, and for how many looks it was asked.
+    identity: Option<(String, u32)>,
+    shared: Option<Shared>,
+}
+
+impl Proxmox {
+    /// Tells which cluster it is, where that can be read.
+    fn tell_membership(&mut self, sight: &Sight) {
+        self.identity = match self.identity.take() {
+            Some((id, looks)) if looks < LOOKS => Some((id, looks + 1)),
+            // What cannot be read now is what it was before.
+            before => self.source.identity(sight).map(|id| (id, 0)).or(before),
+        };
+        if let Some((id, _)) = &self.identity {
+            self.source.root.seat().see(sight.membership(id));
+        }
+    }
+
+    /// What belongs to the cluster, and what is told of it.
+    fn share(&self, standing: Standing, own: &[Scope], all: Option<Vec<Scope>>, sight: &Sight) -> Option<Shared> {
+        if standing == Standing::Own {
+            return None;
+        }
+        let belongs = |facet: &&Facet| {
+            sight.whole
+                || match &*facet.resource.kind {
+                    "guest" => true,
+                    // What ails this node alone is its own.
+                    "cluster" => sight.is_quorate(),
+                    "storage" => is_shared(facet) && facet.reading("active") == Some(1.0),
+                    _ => false,
+                }
+        };
+        let facets = own.iter().flat_map(|scope| &scope.facets);
+        let elsewhere = facets.filter(belongs).map(|facet| facet.resource.clone()).collect();
+        let Standing::Ours(host) = standing else { return Some(Shared { elsewhere, cluster: None }) };
+        Some(Shared { elsewhere, cluster: all.map(|scopes| (host, scopes)) })
+    }
+}
+
+fn is_shared(facet: &Facet) -> bool {
+    facet.attribute("shared").is_some_and(|shared| *shared == tomte_model::Value::Bool(true))
+}
+
+/// Nothing could be read: what is told of the cluster is not known either.
+fn share_failure(standing: Standing, scopes: &[Scope]) -> Option<Shared> {
+    match standing {
+        Standing::Ours(host) => Some(Shared { elsewhere: HashSet::new(), cluster: Some((host, scopes.to_vec())) }),
+        Standing::Own | Standing::Elsewhere => None,
+    }
 }
 
 impl Collector for Proxmox {
     fn collect(&mut self, now: Moment) -> Vec<Scope> {
         let sight = match self.source.sight() {
             Ok(sight) => sight,
-            Err(outcome) => return SCOPES.iter().map(|scope| Scope::failed(*scope, outcome.clone())).collect(),
+            Err(outcome) => {
+                self.source.root.seat().cannot_see();
+                let scopes: Vec<_> = SCOPES.iter().map(|scope| Scope::failed(*scope, outcome.clone())).collect();
+                self.shared = share_failure(self.source.root.seat().standing(), &scopes);
+                return scopes;
+            }
         };
+        self.tell_membership(&sight);
+        let standing = self.source.root.seat().standing();
+        let all = if matches!(standing, Standing::Ours(_)) { sight.of_all() } else { sight.clone() };
         let mut versions = HashMap::new();
         // Cheap over the API; through pvesh, a second of a processor each.
         let mut own: HashMap<u32, Row> = HashMap::new();
         if self.source.is_api() {
-            for node in sight.nodes.iter().filter(|node| sight.is_online(node)) {
+            for node in all.nodes.iter().filter(|node| all.is_online(node)) {
                 if let Ok(status) = self.source.get(&ProxmoxGet::NodeStatus { node: node.clone() }) {
                     versions.insert(node.clone(), status);
                 }
@@ -329,29 +463,48 @@ impl Collector for Proxmox {
                 }
             }
         }
-        let mut runtime = |kind: &str| -> Vec<Facet> {
-            let rows: Vec<&Row> = sight.of_type(kind).collect();
+        let mut runtime = |kind: &str| -> Vec<(bool, Facet)> {
+            let rows: Vec<&Row> = all.of_type(kind).collect();
             let facet = |row: &Row| {
                 let own = guests::vmid(row).and_then(|vmid| own.get(&vmid));
-                self.meters.runtime(row, own, now)
+                Some((sight.ours(row.node.as_str()), self.meters.runtime(row, own, now)?))
             };
             rows.into_iter().filter_map(facet).collect()
         };
         let (qemu, lxc) = (runtime("qemu"), runtime("lxc"));
-        self.meters.keep(|vmid| sight.guests().any(|guest| guests::vmid(guest) == Some(vmid)));
-        vec![
-            Scope::complete("proxmox/cluster", sight.cluster_facets()),
-            Scope::complete("proxmox/node", sight.node_facets(&versions)),
-            Scope::complete("proxmox/storage", sight.storage_facets()),
-            Scope::complete("guest/qemu", qemu),
-            Scope::complete("guest/lxc", lxc),
-        ]
+        self.meters.keep(|vmid| all.guests().any(|guest| guests::vmid(guest) == Some(vmid)));
+        let scopes = |of: &Sight, storages: Vec<Facet>, is_told: fn(bool) -> bool| {
+            let told = |guests: &[(bool, Facet)]| {
+                guests.iter().filter(|(ours, _)| is_told(*ours)).map(|(_, facet)| facet.clone()).collect()
+            };
+            vec![
+                Scope::complete("proxmox/cluster", of.cluster_facets()),
+                Scope::complete("proxmox/node", of.node_facets(&versions)),
+                Scope::complete("proxmox/storage", storages),
+                Scope::complete("guest/qemu", told(&qemu)),
+                Scope::complete("guest/lxc", told(&lxc)),
+            ]
+        };
+        let seen = scopes(&sight, sight.storage_facets(), |ours| ours);
+        let told = matches!(standing, Standing::Ours(_)).then(|| {
+            let mut storages = all.storage_facets();
+            // What each node has for itself, its own agent tells.
+            storages.retain(|storage| sight.whole || is_shared(storage));
+            scopes(&all, storages, |_| true)
+        });
+        self.shared = self.share(standing, &seen, told, &sight);
+        seen
+    }
+
+    fn shared(&mut self) -> Option<Shared> {
+        self.shared.take()
     }
 }
 
 struct Slow {
     source: Source,
     settings: ProxmoxSettings,
+    shared: Option<Shared>,
 }
 
 impl Slow {
@@ -398,7 +551,7 @@ impl Slow {
     /// them unknown: the newest could be there.
     fn backups(&self, sight: &Sight, jobs: &[backups::Job<'_>], tasks: &[Row], now: Moment) -> Scope {
         let mut lists: Vec<(&str, bool, Rows)> = Vec::new();
-        for (storage, row) in backups::storages(&sight.resources, &sight.nodes) {
+        for ((storage, _), row) in backups::storages(&sight.resources, &sight.nodes) {
             let (node, name) = (row.node.as_str().to_owned(), storage.to_owned());
             match self.source.get::<Rows>(&ProxmoxGet::Backups { node, storage: name }) {
                 Ok(rows) => lists.push((storage, row.plugintype.as_str() == "pbs", rows)),
@@ -423,50 +576,102 @@ impl Slow {
     }
 }
 
+/// The part of a scope that is of a host's own guests.
+fn of_guests(scope: &Scope, is_own: impl Fn(&ResourceKey) -> bool) -> Scope {
+    let mut scope = scope.clone();
+    scope.facets.retain(|facet| is_own(&facet.resource));
+    scope
+}
+
 impl Collector for Slow {
     fn collect(&mut self, now: Moment) -> Vec<Scope> {
+        let standing = self.source.root.seat().standing();
         let sight = match self.source.sight() {
             Ok(sight) => sight,
-            Err(outcome) => return SLOW_SCOPES.iter().map(|scope| Scope::failed(*scope, outcome.clone())).collect(),
+            Err(outcome) => {
+                let scopes: Vec<_> = SLOW_SCOPES.iter().map(|scope| Scope::failed(*scope, outcome.clone())).collect();
+                self.shared = share_failure(standing, &scopes);
+                return scopes;
+            }
         };
+        let all = if matches!(standing, Standing::Ours(_)) { sight.of_all() } else { sight.clone() };
         let since = u64::try_from(now.wall.millis() / 1000).unwrap_or(0).saturating_sub(86_400);
-        let (mut tasks, mut replications) = (Ok(Vec::new()), Ok(Vec::new()));
+        let mut tasks = Ok(Vec::new());
+        // Those of this node (or, from elsewhere, of all), and those of all.
+        let (mut of_node, mut of_all) = (Ok(Vec::new()), Ok(Vec::new()));
         let mut all_tasks: Vec<Row> = Vec::new();
-        for node in sight.nodes.iter().filter(|node| sight.is_online(node)) {
+        for node in all.nodes.iter().filter(|node| all.is_online(node)) {
+            let ours = sight.ours(node);
             match self.source.get::<Rows>(&ProxmoxGet::Tasks { node: node.clone(), since }) {
                 Ok(rows) => {
-                    if let Ok(facets) = &mut tasks {
+                    if let Ok(facets) = &mut tasks
+                        && ours
+                    {
                         facets.push(tasks::facet(node, &rows.0));
                     }
                     all_tasks.extend(rows.0);
                 }
-                Err(outcome) => tasks = Err(outcome),
+                Err(outcome) if ours => tasks = Err(outcome),
+                Err(_) => {}
             }
             match self.source.get::<Rows>(&ProxmoxGet::Replication { node: node.clone() }) {
                 Ok(rows) => {
-                    if let Ok(facets) = &mut replications {
-                        facets.extend(rows.0.iter().filter_map(|row| tasks::replication(row, node, now.wall)));
+                    let read: Vec<_> =
+                        rows.0.iter().filter_map(|row| tasks::replication(row, node, now.wall)).collect();
+                    if let Ok(facets) = &mut of_node
+                        && ours
+                    {
+                        facets.extend(read.iter().cloned());
+                    }
+                    if let Ok(facets) = &mut of_all {
+                        facets.extend(read);
                     }
                 }
-                Err(outcome) => replications = Err(outcome),
+                Err(outcome) => {
+                    if ours {
+                        of_node = Err(outcome.clone());
+                    }
+                    of_all = Err(outcome);
+                }
             }
         }
         let jobs: Result<Rows, Outcome> = self.source.get(&ProxmoxGet::BackupJobs);
         let known = jobs.as_ref().ok().map(|rows| backups::Job::list(&rows.0));
         let backups = match &jobs {
-            Ok(rows) => self.backups(&sight, &backups::Job::list(&rows.0), &all_tasks, now),
+            Ok(rows) => self.backups(&all, &backups::Job::list(&rows.0), &all_tasks, now),
             Err(outcome) => Scope::failed("backup/guest", outcome.clone()),
         };
+        let details = self.details(&all, known.as_deref());
         let scope = |name: &'static str, read: Result<Vec<Facet>, Outcome>| match read {
             Ok(facets) => Scope::complete(name, facets),
             Err(outcome) => Scope::failed(name, outcome),
         };
-        vec![
-            self.details(&sight, known.as_deref()),
-            backups,
-            scope("proxmox/replication", replications),
+        let numbers: HashSet<&str> = sight.guests().map(|guest| guest.vmid.as_str()).collect();
+        let is_own = |key: &ResourceKey| numbers.contains(key.name.trim_start_matches("guest/"));
+        let seen = vec![
+            of_guests(&details, is_own),
+            of_guests(&backups, is_own),
+            scope("proxmox/replication", of_node),
             scope("proxmox/task", tasks),
-        ]
+        ];
+        let belongs = |facet: &&Facet| sight.whole || facet.resource.kind != "node";
+        let facets = seen.iter().flat_map(|scope| &scope.facets).filter(belongs);
+        let elsewhere = facets.map(|facet| facet.resource.clone()).collect();
+        self.shared = match standing {
+            Standing::Own => None,
+            Standing::Elsewhere => Some(Shared { elsewhere, cluster: None }),
+            Standing::Ours(host) => {
+                let mut told = vec![details, backups, scope("proxmox/replication", of_all)];
+                // Each node's own agent tells of its tasks.
+                told.extend(sight.whole.then(|| seen[3].clone()));
+                Some(Shared { elsewhere, cluster: Some((host, told)) })
+            }
+        };
+        seen
+    }
+
+    fn shared(&mut self) -> Option<Shared> {
+        self.shared.take()
     }
 }
 

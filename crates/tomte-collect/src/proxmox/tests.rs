@@ -72,6 +72,140 @@ fn a_lone_node_by_pvesh_tells_of_its_own_guests() {
     assert_eq!(named(&scopes, "guest/lxc").facets[0].reading("memory_used_ratio"), Some(0.5));
 }
 
+/// Two nodes; this one is pve1.
+fn two_nodes(quorate: u8) -> Node {
+    let node = Node::new();
+    fs::create_dir_all(node.path("etc/pve/nodes/pve2/lxc")).unwrap();
+    node.says(
+        "/cluster/status",
+        &format!(
+            r#"[{{"type":"cluster","name":"home","quorate":{quorate},"nodes":2}},
+            {{"type":"node","name":"pve1","online":1,"local":1}},{{"type":"node","name":"pve2","online":1,"local":0}}]"#
+        ),
+    );
+    node.says(
+        "/cluster/resources",
+        r#"[{"type":"lxc","vmid":101,"name":"dns","node":"pve1","status":"running","maxcpu":1,"mem":5,"maxmem":10},
+            {"type":"lxc","vmid":201,"name":"other","node":"pve2","status":"running","maxcpu":1},
+            {"type":"storage","storage":"local","node":"pve1","status":"available","shared":0,"disk":1,"maxdisk":2},
+            {"type":"storage","storage":"nas","node":"pve1","status":"unknown","shared":1},
+            {"type":"storage","storage":"nas","node":"pve2","status":"available","shared":1,"disk":1,"maxdisk":2},
+            {"type":"storage","storage":"pbs","node":"pve1","status":"available","shared":1,"disk":1,"maxdisk":2}]"#,
+    );
+    let authority = format!(r#"[{{"filename":"pve-root-ca.pem","fingerprint":"{}"}}]"#, ["ab"; 32].join(":"));
+    node.says("/nodes/pve1/certificates/info", &authority);
+    node
+}
+
+fn keys(scopes: &[Scope]) -> Vec<String> {
+    let mut keys: Vec<_> = scopes.iter().flat_map(|scope| &scope.facets).map(|f| f.resource.to_string()).collect();
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+#[test]
+fn a_node_says_which_cluster_it_is_in_and_tells_of_it_where_it_is_let() {
+    let node = two_nodes(1);
+    let root = Root::new(node.0.path());
+    let seat = root.seat().clone();
+    let mut collector = make(&root, &Settings::default());
+    let own = ["cluster:home", "guest:101", "node:pve1", "storage:local", "storage:nas", "storage:pbs"];
+    assert_eq!(keys(&collector.collect(NOW)), own);
+    assert!(collector.shared().is_none(), "nothing is decided");
+    let membership = seat.membership().unwrap();
+    assert_eq!((membership.name.as_str(), membership.node.as_str(), membership.quorate), ("home", "pve1", true));
+    assert_eq!(membership.nodes, ["pve1", "pve2"]);
+    assert_eq!(membership.id, ["AB"; 32].join(":"));
+
+    // Another node tells of the cluster: what ails this one alone stays its own.
+    seat.decide(&membership.id, Standing::Elsewhere);
+    assert_eq!(keys(&collector.collect(NOW)), own, "on the node itself, nothing changes");
+    let shared = collector.shared().unwrap();
+    assert!(shared.cluster.is_none());
+    let mut elsewhere: Vec<_> = shared.elsewhere.iter().map(ToString::to_string).collect();
+    elsewhere.sort();
+    assert_eq!(elsewhere, ["cluster:home", "guest:101", "storage:pbs"], "the share that it does not reach is its own");
+
+    // This one does.
+    let host = tomte_model::HostId::from_parts(1, 1);
+    seat.decide(&membership.id, Standing::Ours(host));
+    assert_eq!(keys(&collector.collect(NOW)), own);
+    let (of, told) = collector.shared().unwrap().cluster.unwrap();
+    assert_eq!(of, host);
+    let all = ["cluster:home", "guest:101", "guest:201", "node:pve1", "node:pve2", "storage:nas", "storage:pbs"];
+    assert_eq!(keys(&told), all);
+    let nas = told.iter().flat_map(|scope| &scope.facets).find(|facet| facet.resource.name == "nas").unwrap();
+    assert_eq!(nas.attribute("node").unwrap().to_string(), "pve2", "asked where it is reached");
+
+    // The details and backups of all guests, too.
+    for path in ["/nodes/pve1/lxc/101/config", "/nodes/pve2/lxc/201/config"] {
+        node.says(path, r#"{"hostname":"x"}"#);
+    }
+    fs::write(node.path("etc/pve/nodes/pve2/lxc/201.conf"), "").unwrap();
+    for of in ["pve1", "pve2"] {
+        node.says(&format!("/nodes/{of}/replication"), &format!(r#"[{{"id":"10{}-0"}}]"#, &of[3..]));
+        let since = NOW.wall.millis() / 1000 - 86_400;
+        let call = format!("pvesh get !nodes!{of}!tasks --output-format json --limit 500 --since {since} --source all");
+        fs::write(node.path("tools").join(call), "[]").unwrap();
+    }
+    node.says("/cluster/backup", r#"[{"id":"b","enabled":1,"all":1,"schedule":"21:00"}]"#);
+    let mut slow = make_slow(&root, &Settings::default());
+    let seen = slow.collect(NOW);
+    assert_eq!(keys(&seen), ["backup:guest/101", "guest:101", "node:pve1", "replication:101-0"], "{seen:#?}");
+    let (_, told) = slow.shared().unwrap().cluster.unwrap();
+    let all =
+        ["backup:guest/101", "backup:guest/201", "guest:101", "guest:201", "replication:101-0", "replication:102-0"];
+    assert_eq!(keys(&told), all);
+
+    // Nothing can be read: neither is what is told of the cluster.
+    node.fails("/cluster/resources", "no quorum\n");
+    collector.collect(NOW);
+    let (_, told) = collector.shared().unwrap().cluster.unwrap();
+    assert!(told.iter().all(|scope| !scope.outcome.is_complete()));
+    collector.collect(NOW);
+    assert!(!seat.membership().unwrap().readable);
+}
+
+#[test]
+fn a_node_without_a_quorum_says_so_itself() {
+    let node = two_nodes(0);
+    let root = Root::new(node.0.path());
+    let mut collector = make(&root, &Settings::default());
+    collector.collect(NOW);
+    let membership = root.seat().membership().unwrap();
+    assert!(!membership.quorate);
+    root.seat().decide(&membership.id, Standing::Elsewhere);
+    collector.collect(NOW);
+    let shared = collector.shared().unwrap();
+    assert!(!shared.elsewhere.iter().any(|key| key.kind == "cluster"), "{shared:?}");
+}
+
+#[test]
+fn without_the_authority_there_is_no_cluster_to_speak_of() {
+    let node = two_nodes(1);
+    node.fails("/nodes/pve1/certificates/info", "403\n");
+    let root = Root::new(node.0.path());
+    let scopes = make(&root, &Settings::default()).collect(NOW);
+    assert!(scopes.iter().all(|scope| scope.outcome.is_complete()));
+    assert_eq!(root.seat().membership(), None);
+}
+
+#[test]
+fn backups_on_each_nodes_own_storage_are_all_looked_for() {
+    let rows: Rows = wire::parse(
+        br#"[{"type":"storage","storage":"local","node":"pve1","status":"available","shared":0,"content":"backup"},
+            {"type":"storage","storage":"local","node":"pve2","status":"available","shared":0,"content":"backup"},
+            {"type":"storage","storage":"nas","node":"pve1","status":"available","shared":1,"content":"backup"},
+            {"type":"storage","storage":"nas","node":"pve2","status":"available","shared":1,"content":"backup"}]"#,
+        false,
+    )
+    .unwrap();
+    let found = backups::storages(&rows.0, &["pve1".to_owned(), "pve2".to_owned()]);
+    let places: Vec<_> = found.values().map(|row| format!("{}@{}", row.storage.as_str(), row.node.as_str())).collect();
+    assert_eq!(places, ["local@pve1", "local@pve2", "nas@pve1"]);
+}
+
 #[test]
 fn one_question_that_fails_costs_its_own_scope() {
     let node = Node::new();

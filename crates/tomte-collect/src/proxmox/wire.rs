@@ -193,6 +193,15 @@ pub(super) struct NodeStatus {
     pub kversion: Text,
 }
 
+/// A row of `/nodes/N/certificates/info`, see `PVE::Certificate`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(super) struct Certificate {
+    pub filename: Text,
+    /// SHA-256, pairs of digits with colons between.
+    pub fingerprint: Text,
+}
+
 /// `/nodes/N/{qemu,lxc}/ID/config`: keys and values.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct GuestConfig(pub(super) BTreeMap<Box<str>, Text>);

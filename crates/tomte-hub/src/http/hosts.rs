@@ -6,7 +6,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use tomte_api::Page;
-use tomte_api::host::{AddAlias, Grant, GrantVia, Host, HostSettings, Refresh, RenameHost, SetHostSettings, SetRoles};
+use tomte_api::host::{
+    AddAlias, Cluster, ClusterMember, ClusterOfHost, Grant, GrantVia, Host, HostSettings, Refresh, RenameHost,
+    SetHostSettings, SetRoles,
+};
 use tomte_model::{HostId, HostName};
 
 use super::App;
@@ -14,7 +17,7 @@ use super::extract::{Json as Body, Names, OfHost, Params};
 use super::past;
 use super::problem::Failure;
 use crate::access::{Admin, Operator, Viewer};
-use crate::view::HostView;
+use crate::view::{ClusterView, HostView};
 
 /// The API's view of a host.
 pub(crate) fn host(view: HostView) -> Host {
@@ -38,7 +41,20 @@ pub(crate) fn host(view: HostView) -> Host {
         clock_synchronised: view.clock_synchronised,
         resources: view.resources as u64,
         backlog: view.backlog_reports,
+        cluster: view.cluster.map(cluster),
+        cluster_of: view.node_of.map(|of| ClusterOfHost { name: of.name, host_id: of.host, waits: of.waits }),
     }
+}
+
+fn cluster(view: ClusterView) -> Cluster {
+    let member = |member: crate::view::ClusterMember| ClusterMember {
+        host_id: member.host,
+        name: member.called,
+        node: member.node,
+        state: member.state,
+        quorate: member.quorate,
+    };
+    Cluster { name: view.name, id: view.id, since: view.since, members: view.members.into_iter().map(member).collect() }
 }
 
 /// The host as it is after a change.

@@ -132,6 +132,8 @@ fn host(mut then: HostThen, at: Timestamp) -> Option<Host> {
         clock_synchronised: None,
         resources: then.resources.len() as u64,
         backlog: 0,
+        cluster: None,
+        cluster_of: None,
     })
 }
 

@@ -95,7 +95,7 @@ pub fn event(number: u128, at: Timestamp, message: &str) -> Event {
 /// A report as it arrives from its own host, read when it says.
 pub fn arrival(report: Report) -> Arrival {
     let at = report.moment.wall;
-    Arrival { outbox: report.host, report: Arc::new(report), at, received_at: at, quarantined: false }
+    Arrival { outbox: report.host, report: Arc::new(report), at, received_at: at, quarantined: false, turn: None }
 }
 
 /// Appends, and waits until it is durable.

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write};
 use anyhow::{Context, bail};
 use comfy_table::Color;
 use tomte_api::client::Client;
-use tomte_api::host::{AddHost, Host, Presence, SetHostSettings};
+use tomte_api::host::{AddHost, Host, MemberState, Presence, SetHostSettings};
 use tomte_api::resource::Resource;
 use tomte_model::{Catalogue, Timestamp, Unit};
 
@@ -175,12 +175,39 @@ fn facts(host: &Host, as_of: Timestamp) -> Vec<(&'static str, String)> {
     if !host.roles.is_empty() {
         facts.push(("roles", host.roles.join(", ")));
     }
+    facts.extend(cluster_facts(host, as_of));
     if let Some(version) = &host.agent_version {
         facts.push(("agent", version.clone()));
     }
     if let Some(skew) = host.skew_seconds.filter(|skew| skew.abs() >= 1.0) {
         let side = if skew > 0.0 { "ahead" } else { "behind" };
         facts.push(("clock", format!("{} {side}", Unit::Seconds.format(skew.abs()))));
+    }
+    facts
+}
+
+/// A cluster's host: who tells of it, who could. A node: to which it belongs.
+fn cluster_facts(host: &Host, as_of: Timestamp) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let Some(cluster) = &host.cluster {
+        facts.push(("cluster", cluster.name.clone()));
+        let holder = cluster.members.iter().find(|member| member.state == MemberState::Holder);
+        facts.push(match (holder, cluster.since) {
+            (Some(holder), Some(since)) => {
+                let age = Unit::Seconds.format(as_of.since(since).as_secs_f64().round());
+                ("told by", format!("{}, for {age}", holder.name))
+            }
+            _ => ("told by", "nobody".to_owned()),
+        });
+        for member in &cluster.members {
+            let node = if member.node.is_empty() { "from elsewhere" } else { &member.node };
+            let quorum = if member.quorate == Some(false) { ", without a quorum" } else { "" };
+            facts.push(("node", format!("{} ({node}): {}{quorum}", member.name, member.state.as_str())));
+        }
+    }
+    if let Some(of) = &host.cluster_of {
+        let waits = if of.waits.is_empty() { String::new() } else { format!("; {}", of.waits) };
+        facts.push(("cluster", format!("{}{waits}", of.name)));
     }
     facts
 }

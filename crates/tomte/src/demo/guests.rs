@@ -1,6 +1,7 @@
 //! What a simulated host keeps for others: the guests of Proxmox VE, and
 //! backups of every sort.
 
+use tomte_collect::{Membership, Shared, Standing};
 use tomte_model::report::Table;
 use tomte_model::{Facet, Moment, Scope, Value};
 
@@ -41,6 +42,12 @@ const fn guest(
 ) -> Guest {
     Guest { id, kind, name, gib, tags, is }
 }
+
+/// The node of every cluster that is not there.
+const AWAY: &str = "pve-9";
+/// The guest that moves, and how often, in milliseconds.
+const WANDERER: &str = "102";
+const MOVES_EVERY: i64 = 10 * 60_000;
 
 const GUESTS: [Guest; 7] = [
     guest("101", "lxc", "dns", 0.5, "network", Is::Running),
@@ -95,15 +102,110 @@ impl SimulatedHost {
         self.number / 6
     }
 
+    /// Which cluster of two nodes a hypervisor belongs to, beside one that is
+    /// away: `homelab`, `homelab-2`.
+    fn cluster_name(&self) -> String {
+        match self.of_role() / 2 {
+            0 => "homelab".to_owned(),
+            number => format!("homelab-{}", number + 1),
+        }
+    }
+
+    /// The names of its nodes that are there.
+    fn nodes(&self) -> Vec<String> {
+        let first = self.of_role() / 2 * 2;
+        let there = [first, first + 1].into_iter().filter(|of_role| of_role * 6 + 1 < self.hosts);
+        there.map(|of_role| format!("{}-{}", self.role.as_str(), of_role + 1)).collect()
+    }
+
+    /// What a hypervisor's agent says to the hub of its cluster.
+    pub(super) fn membership(&self) -> Option<Membership> {
+        let mut nodes = self.nodes();
+        nodes.push(AWAY.to_owned());
+        (self.role == Role::Hypervisor).then(|| Membership {
+            id: format!("DE:{:02X}:70", self.of_role() / 2),
+            name: self.cluster_name(),
+            node: self.name(),
+            nodes,
+            quorate: true,
+            readable: true,
+        })
+    }
+
+    /// What of a collector's scopes belongs to the cluster, and what is told of
+    /// it where this host does that.
+    pub(super) fn shared(&self, collector: &str, own: &[Scope], now: Moment, standing: Standing) -> Option<Shared> {
+        if standing == Standing::Own || !matches!(collector, "proxmox" | "proxmox_backup") {
+            return None;
+        }
+        let of_cluster = ["guest", "backup", "cluster", "replication"];
+        let facets = own.iter().flat_map(|scope| &scope.facets).map(|facet| &facet.resource);
+        let elsewhere = facets.filter(|key| of_cluster.contains(&&*key.kind)).cloned().collect();
+        let Standing::Ours(host) = standing else { return Some(Shared { elsewhere, cluster: None }) };
+        let told = match collector {
+            "proxmox" => self.proxmox_of(now, true),
+            _ => self.guest_backups_of(now, true),
+        };
+        Some(Shared { elsewhere, cluster: Some((host, told)) })
+    }
+
+    /// The guests on this node, or all of the cluster.
+    fn guests_here(&self, now: Moment, all: bool) -> Vec<(usize, &'static Guest, String)> {
+        let nodes = self.nodes();
+        let on = |index: usize, guest: &Guest| {
+            // One of them moves from one node to the other and back.
+            let turn = if guest.id == WANDERER { now.wall.millis() / MOVES_EVERY } else { index as i64 };
+            nodes[usize::try_from(turn).unwrap_or(0) % nodes.len()].clone()
+        };
+        let placed = GUESTS.iter().enumerate().map(|(index, guest)| (index, guest, on(index, guest)));
+        placed.filter(|(_, _, node)| all || *node == self.name()).collect()
+    }
+
     /// What Proxmox VE says of the host, its cluster and its guests.
     pub(super) fn proxmox(&self, now: Moment) -> Vec<Scope> {
         if self.role != Role::Hypervisor {
             return Vec::new();
         }
-        let mut node = Facet::owner("node", self.name(), "main");
+        self.proxmox_of(now, false)
+    }
+
+    fn proxmox_of(&self, now: Moment, all: bool) -> Vec<Scope> {
+        let mut cluster = Facet::owner("cluster", self.cluster_name(), "main");
+        cluster.text("offline", AWAY);
+        cluster.read("quorate", 1.0);
+        let there = self.nodes().len() as f64;
+        cluster.read("nodes", there + 1.0);
+        cluster.read("online_nodes", there);
+        let mut nodes: Vec<Facet> = Vec::new();
+        for name in self.nodes().into_iter().filter(|name| all || *name == self.name()) {
+            nodes.push(self.node(now, &name));
+        }
+        let mut scopes = vec![
+            Scope::complete("proxmox/cluster", vec![cluster]),
+            Scope::complete("proxmox/replication", self.replications(now, all)),
+            Scope::complete("guest/lxc", self.guests(now, "lxc", all)),
+            Scope::complete("guest/qemu", self.guests(now, "qemu", all)),
+            Scope::complete("guest/detail", self.guest_details(now, all)),
+        ];
+        if all {
+            let mut away = Facet::owner("node", AWAY, "main");
+            away.text("cluster", self.cluster_name());
+            away.text("state", "offline");
+            away.read("online", 0.0);
+            nodes.push(away);
+        } else {
+            scopes.push(Scope::complete("proxmox/task", vec![self.tasks(now)]));
+            scopes.push(Scope::complete("proxmox/storage", self.storages()));
+        }
+        scopes.push(Scope::complete("proxmox/node", nodes));
+        scopes
+    }
+
+    fn node(&self, now: Moment, name: &str) -> Facet {
+        let mut node = Facet::owner("node", name, "main");
         node.text("version", "9.1.1");
         node.text("kernel", "Linux 6.17.2-1-pve");
-        node.text("cluster", "homelab");
+        node.text("cluster", self.cluster_name());
         node.text("state", "online");
         node.read("online", 1.0);
         node.read("cpu_ratio", self.busy(now));
@@ -113,25 +215,10 @@ impl SimulatedHost {
         node.read("memory_used_bytes", (used * 128.0 * GIB).round());
         node.read("memory_used_ratio", used);
         node.read("uptime_seconds", now.boot_millis as f64 / 1000.0);
-        node.read("guests", GUESTS.iter().filter(|guest| guest.is != Is::Template).count() as f64);
-        node.read("running_guests", GUESTS.iter().filter(|guest| guest.is == Is::Running).count() as f64);
-        let mut cluster = Facet::owner("cluster", "homelab", "main");
-        // The second one sits in a cluster that has lost its quorum.
-        let lost = self.of_role() == 1;
-        cluster.text("offline", if lost { "pve-8, pve-9" } else { "" });
-        cluster.read("quorate", f64::from(u8::from(!lost)));
-        cluster.read("nodes", 3.0);
-        cluster.read("online_nodes", if lost { 1.0 } else { 3.0 });
-        vec![
-            Scope::complete("proxmox/node", vec![node]),
-            Scope::complete("proxmox/cluster", vec![cluster]),
-            Scope::complete("proxmox/task", vec![self.tasks(now)]),
-            Scope::complete("proxmox/storage", self.storages()),
-            Scope::complete("proxmox/replication", self.replications(now)),
-            Scope::complete("guest/lxc", self.guests(now, "lxc")),
-            Scope::complete("guest/qemu", self.guests(now, "qemu")),
-            Scope::complete("guest/detail", self.guest_details()),
-        ]
+        let guests: Vec<_> = self.guests_here(now, true).into_iter().filter(|(_, _, on)| on == name).collect();
+        node.read("guests", guests.iter().filter(|(_, guest, _)| guest.is != Is::Template).count() as f64);
+        node.read("running_guests", guests.iter().filter(|(_, guest, _)| guest.is == Is::Running).count() as f64);
+        node
     }
 
     fn tasks(&self, now: Moment) -> Facet {
@@ -186,16 +273,18 @@ impl SimulatedHost {
         storages.into_iter().map(storage).collect()
     }
 
-    fn replications(&self, now: Moment) -> Vec<Facet> {
+    fn replications(&self, now: Moment, all: bool) -> Vec<Facet> {
+        let here = self.guests_here(now, all);
         ["101", "110"]
             .into_iter()
-            .map(|guest| {
-                let fails = guest == "110" && self.of_role() == 0;
+            .filter_map(|guest| Some((guest, here.iter().find(|(_, known, _)| known.id == guest)?.2.clone())))
+            .map(|(guest, source)| {
+                let fails = guest == "110" && self.of_role() / 2 == 0;
                 let mut facet = Facet::owner("replication", format!("{guest}-0"), "main");
                 facet.text("state", if fails { "failed" } else { "ok" });
                 facet.text("guest", guest);
-                facet.text("source", self.name());
-                facet.text("target", "pve-9");
+                facet.text("source", source);
+                facet.text("target", AWAY);
                 facet.text("schedule", "*/15");
                 facet.text("last_success", ago(now, if fails { 4_100 } else { 500 }));
                 facet.text("next_run", later(now, 400));
@@ -211,16 +300,16 @@ impl SimulatedHost {
             .collect()
     }
 
-    fn guests(&self, now: Moment, kind: &str) -> Vec<Facet> {
-        let of_kind = (0_u64..).zip(&GUESTS).filter(|(_, guest)| guest.kind == kind);
+    fn guests(&self, now: Moment, kind: &str, all: bool) -> Vec<Facet> {
+        let of_kind = self.guests_here(now, all).into_iter().filter(|(_, guest, _)| guest.kind == kind);
         of_kind
-            .map(|(number, guest)| {
+            .map(|(number, guest, node)| {
                 let mut facet = Facet::owner("guest", guest.id, "runtime");
                 let running = guest.is == Is::Running;
                 facet.text("type", guest.kind);
                 facet.text("name", guest.name);
                 facet.text("state", if running { "running" } else { "stopped" });
-                facet.text("node", self.name());
+                facet.text("node", node);
                 facet.flag("template", guest.is == Is::Template);
                 let limit = guest.gib * GIB;
                 facet.read("running", f64::from(u8::from(running)));
@@ -230,7 +319,7 @@ impl SimulatedHost {
                 if !running {
                     return facet;
                 }
-                let busy = self.busy(now) * (1.0 + 0.5 * self.noise(100 + number, now.wall.millis() / 1000));
+                let busy = self.busy(now) * (1.0 + 0.5 * self.noise(100 + number as u64, now.wall.millis() / 1000));
                 // The failing host has a guest whose memory runs out.
                 let used: f64 = if self.story == Story::Failing && number == 1 { 0.996 } else { 0.45 + 0.2 * busy };
                 let used = used.clamp(0.0, 1.0);
@@ -259,10 +348,11 @@ impl SimulatedHost {
             .collect()
     }
 
-    fn guest_details(&self) -> Vec<Facet> {
-        (1_u8..)
-            .zip(&GUESTS)
-            .map(|(number, guest)| {
+    fn guest_details(&self, now: Moment, all: bool) -> Vec<Facet> {
+        self.guests_here(now, all)
+            .into_iter()
+            .map(|(index, guest, _)| {
+                let number = index + 1;
                 let mut facet = Facet::extra("guest", guest.id, "detail");
                 let starts = matches!(guest.is, Is::Running | Is::Down);
                 facet.text("tags", guest.tags);
@@ -294,12 +384,18 @@ impl SimulatedHost {
         if self.role != Role::Hypervisor {
             return Vec::new();
         }
-        let guests = GUESTS.iter().filter(|guest| matches!(guest.is, Is::Running | Is::Stopped | Is::Down));
+        self.guest_backups_of(now, false)
+    }
+
+    fn guest_backups_of(&self, now: Moment, all: bool) -> Vec<Scope> {
+        let guests = self.guests_here(now, all).into_iter().map(|(_, guest, _)| guest);
+        let guests = guests.filter(|guest| matches!(guest.is, Is::Running | Is::Stopped | Is::Down));
         let backups = guests.flat_map(|guest| {
-            // The backup of grafana failed and is old; the second host has one
-            // that was found damaged.
-            let fails = guest.id == "102" && self.of_role() == 0;
-            let damaged = guest.id == "110" && self.of_role() == 1;
+            // The backup of grafana failed and is old; the one of home assistant
+            // was found damaged.
+            let first = self.of_role() / 2 == 0;
+            let fails = guest.id == "102" && first;
+            let damaged = guest.id == "110" && first;
             let mut facet = good(
                 now,
                 &Good {

@@ -51,6 +51,8 @@ pub(crate) enum Story {
 #[derive(Debug, Clone)]
 pub(crate) struct SimulatedHost {
     pub(crate) number: u32,
+    /// How many there are.
+    pub(super) hosts: u32,
     pub(crate) role: Role,
     pub(crate) story: Story,
     cores: u32,
@@ -98,6 +100,7 @@ impl SimulatedHost {
         }
         Self {
             number,
+            hosts: count,
             role,
             story,
             cores,
@@ -106,6 +109,12 @@ impl SimulatedHost {
             disks,
             mounts,
         }
+    }
+
+    /// The roles that an administrator would give it.
+    pub(crate) fn roles(&self) -> Vec<String> {
+        let more = (self.role == Role::Hypervisor).then(|| "proxmox".to_owned());
+        std::iter::once(self.role.as_str().to_owned()).chain(more).collect()
     }
 
     /// Its name: `nas-1`, `pi-3`.

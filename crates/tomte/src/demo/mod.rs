@@ -74,7 +74,7 @@ async fn enrol(
     let known = local.host(&id.to_string()).await;
     let invitation = match known {
         Ok(known) => local.invite_again(&known.name).await,
-        Err(_) => local.add_host(&AddHost { name: name.clone(), roles: vec![host.role.as_str().to_owned()] }).await,
+        Err(_) => local.add_host(&AddHost { name: name.clone(), roles: host.roles() }).await,
     };
     let invitation = invitation.with_context(|| format!("adding {name}"))?;
     let code: Code = invitation.code.parse()?;

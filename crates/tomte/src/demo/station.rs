@@ -13,11 +13,14 @@ use tomte_agent::link::{self, LinkOptions};
 use tomte_agent::outbox::Outbox;
 use tomte_agent::pipeline::{Judged, Pipeline, PipelineOptions, Seen};
 use tomte_agent::station::{Command, Station};
+use tomte_collect::Seat;
 use tomte_link::SettingsResult;
 use tomte_model::{BootId, Catalogue, Clock, Moment};
 
 use super::host::{SimulatedHost, Story};
 
+/// How long a hub may take to say who tells of a cluster.
+const DECIDED_WITHIN: Duration = Duration::from_secs(10);
 /// A flapping host is connected for so long, then gone for so long.
 const FLAPPING_ON: Duration = Duration::from_secs(150);
 const FLAPPING_OFF: Duration = Duration::from_secs(120);
@@ -63,14 +66,33 @@ pub(super) async fn run(
         Outbox::new(epoch, OutboxConfig { memory_limit: MEMORY, ..OutboxConfig::default() }, now),
     );
     let station = Station::new(pipeline, clock);
-    recall(&host, &station, past);
+    let seat = Arc::new(Seat::default());
+    match host.membership() {
+        Some(membership) => seat.see(membership),
+        None => recall(&host, &station, &seat, past),
+    }
     let connector = HubConnector::new(Endpoint::new(hub, None, || true)?, token);
     let options =
         LinkOptions { synchronised: || true, ..LinkOptions::new(format!("{}.demo", host.name()), fastrand::u128(..)) };
-    let (commands, asked) = mpsc::channel(8);
+    let options = LinkOptions { seat: seat.clone(), ..options };
+    let (commands, mut asked) = mpsc::channel(8);
     let connected = connect(host.story, station.clone(), options, connector, commands, cancel.clone());
-    tokio::join!(connected, observe(&host, &station, interval, asked, cancel.clone()));
+    let observed = async {
+        // A node's past is told once it is known whose its guests are.
+        if host.membership().is_some() {
+            decided(&mut asked).await;
+            recall(&host, &station, &seat, past);
+        }
+        observe(&host, &station, &seat, interval, asked, cancel.clone()).await;
+    };
+    tokio::join!(connected, observed);
     Ok(())
+}
+
+/// Waits until the hub has said who tells of the cluster, or for a while.
+async fn decided(asked: &mut mpsc::Receiver<Command>) {
+    let heard = async { while !matches!(asked.recv().await, None | Some(Command::Cluster)) {} };
+    let _ = tokio::time::timeout(DECIDED_WITHIN, heard).await;
 }
 
 /// Keeps the link up, as the host's story has it.
@@ -107,6 +129,7 @@ async fn connect(
 async fn observe(
     host: &SimulatedHost,
     station: &Station,
+    seat: &Seat,
     interval: Duration,
     mut asked: mpsc::Receiver<Command>,
     cancel: CancellationToken,
@@ -127,7 +150,7 @@ async fn observe(
                 if all {
                     slow_due = now.boot_millis + 60_000;
                 }
-                look(host, station, pace, all);
+                look(host, station, seat, pace, all);
                 if pace != interval && Instant::now() >= lease {
                     pace = interval;
                     tick = tokio::time::interval(pace);
@@ -147,7 +170,7 @@ async fn observe(
                         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
                     }
                 }
-                Some(Command::Refresh { .. }) => look(host, station, pace, true),
+                Some(Command::Refresh { .. } | Command::Cluster) => look(host, station, seat, pace, true),
                 // It has no name of its own to keep.
                 Some(Command::Welcomed { .. }) => {}
                 Some(Command::Settings { push, answer }) => {
@@ -165,12 +188,12 @@ async fn observe(
 }
 
 /// Looks back: once for each minute of the past.
-fn recall(host: &SimulatedHost, station: &Station, past: Duration) {
+fn recall(host: &SimulatedHost, station: &Station, seat: &Seat, past: Duration) {
     let now = station.clock().now();
     for minute in (1..=past.as_secs() / 60).rev() {
         let ago = Duration::from_secs(minute * 60);
         let boot_millis = now.boot_millis.saturating_sub(minute * 60_000);
-        submit(host, station, Moment { wall: now.wall.minus(ago), boot_millis }, Duration::from_secs(60), true);
+        submit(host, station, seat, Moment { wall: now.wall.minus(ago), boot_millis }, Duration::from_secs(60), true);
     }
 }
 
@@ -178,17 +201,19 @@ fn recall(host: &SimulatedHost, station: &Station, past: Duration) {
 const FAST: &[&str] =
     &["cpu", "load", "memory", "pressure", "disk", "interface", "sensor", "systemd", "container", "proxmox"];
 
-fn look(host: &SimulatedHost, station: &Station, pace: Duration, all: bool) {
-    submit(host, station, station.clock().now(), pace, all);
+fn look(host: &SimulatedHost, station: &Station, seat: &Seat, pace: Duration, all: bool) {
+    submit(host, station, seat, station.clock().now(), pace, all);
 }
 
-fn submit(host: &SimulatedHost, station: &Station, moment: Moment, pace: Duration, all: bool) {
+fn submit(host: &SimulatedHost, station: &Station, seat: &Seat, moment: Moment, pace: Duration, all: bool) {
     for (collector, scopes) in host.observe(moment) {
         let fast = FAST.contains(&collector);
         if !fast && !all {
             continue;
         }
         let interval = if fast { pace } else { Duration::from_secs(60) };
-        station.submit(Seen { collector: collector.into(), interval, moment, clock_synchronised: true, scopes });
+        let shared = host.shared(collector, &scopes, moment, seat.standing());
+        let seen = Seen { collector: collector.into(), interval, moment, clock_synchronised: true, scopes };
+        station.submit_shared(seen, shared);
     }
 }

@@ -33,7 +33,7 @@ fn a_demo_shows_all_its_hosts_and_leaves_nothing_behind() {
                 hosts.extend(told.iter().map(|host| (host.name.clone(), host.clone())));
                 let judged = hosts.values().filter(|host| host.status.is_some()).count();
                 let critical = hosts.values().find(|host| host.status == Some(Status::Critical));
-                critical.filter(|_| judged == 6).cloned()
+                critical.filter(|_| judged >= 6).cloned()
             })
             .await;
         assert!(!failing.reason.is_empty() && !failing.problems.is_empty(), "{failing:?}");

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, missing_docs)]
 
 mod agent_killed;
+mod cluster;
 mod command_line;
 mod connections;
 mod databases;

@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Refresh(Vec<String>),
     /// The settings changed.
     Settings,
+    /// Who reports for its cluster changed.
+    Cluster,
     /// End the connection.
     Close(CloseCode, String),
 }

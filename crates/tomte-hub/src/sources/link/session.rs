@@ -16,8 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tomte_link::{
-    CloseCode, FromAgent, Gap, Heartbeat, Hello, HubLink, Limits, Live, Receiver, Resend, Sender, SettingsPush,
-    SettingsResult, Transport, TransportError, Welcome,
+    CLUSTERS, CloseCode, ClusterClaim, FromAgent, Gap, Heartbeat, Hello, HubLink, Limits, Live, Receiver, Resend,
+    Sender, SettingsPush, SettingsResult, Transport, TransportError, Welcome,
 };
 use tomte_model::{Event, EventId, EventKind, HostId, HostName, Position, RangeSet, Report, Severity};
 use tomte_store::state::NewEvent;
@@ -164,6 +164,8 @@ async fn greet_and_run<R: Receiver>(
         via: Vec::new(),
         failing: None,
         unknown_frames: 0,
+        claim: None,
+        claiming: false,
     };
     let end = session.run(&hello, receiver, durable, outgoing, broken).await;
     hub.links.leave(agent.id, generation);
@@ -190,6 +192,8 @@ enum Done {
     Report(Position, Result<Receipt, StoreError>),
     /// A part of what is kept of a gap.
     Gap(Result<(), StoreError>),
+    /// What the agent said of its cluster.
+    Claim,
 }
 
 /// What is to be said as soon as there is room, each at most once.
@@ -202,6 +206,7 @@ struct Pending {
     live: Option<Live>,
     refresh: Option<Vec<String>>,
     settings: bool,
+    cluster: bool,
 }
 
 impl Pending {
@@ -213,6 +218,7 @@ impl Pending {
             && self.live.is_none()
             && self.refresh.is_none()
             && !self.settings
+            && !self.cluster
     }
 }
 
@@ -234,6 +240,10 @@ struct Session {
     /// When to close, since a report could not be written, and why.
     failing: Option<(Instant, String)>,
     unknown_frames: u64,
+    /// What the agent said of its cluster and is to be judged next, and
+    /// whether something is being judged.
+    claim: Option<ClusterClaim>,
+    claiming: bool,
 }
 
 impl Session {
@@ -301,6 +311,7 @@ impl Session {
     fn begin(&mut self, hello: &Hello) {
         let hub = &self.hub;
         hub.counters.link_connections.one();
+        hub.clusters.connected(self.agent.id);
         let (name, has_settings, new_version, hand_over) = {
             let mut state = self.agent.lock();
             state.clock.begin(hello.boot_id);
@@ -338,7 +349,7 @@ impl Session {
             hub_version: env!("CARGO_PKG_VERSION").to_owned(),
             host_name: name.to_string(),
             heartbeat_millis: u32::try_from(self.hub.resolved().config.presence.heartbeat.millis()).unwrap_or(u32::MAX),
-            features: Vec::new(),
+            features: vec![CLUSTERS.to_owned()],
         }
     }
 
@@ -371,6 +382,7 @@ impl Session {
         match command {
             Command::Live(live) => self.pending.live = Some(live),
             Command::Settings => self.pending.settings = true,
+            Command::Cluster => self.pending.cluster = true,
             Command::Refresh(collectors) => match &mut self.pending.refresh {
                 // None named means all of them, whatever else was asked for.
                 Some(waiting) if waiting.is_empty() || collectors.is_empty() => waiting.clear(),
@@ -392,6 +404,10 @@ impl Session {
                     }
                     Err(error) => self.fail(error.to_string()),
                 }
+            }
+            Done::Claim => {
+                self.claiming = false;
+                self.take_claim();
             }
             Done::Gap(Ok(())) => self.gaps_in_flight -= 1,
             // Stays unanswered: on its next connection the agent tells again.
@@ -437,6 +453,11 @@ impl Session {
             };
             return Some(self.link.settings(&push));
         }
+        if std::mem::take(&mut pending.cluster)
+            && let Some(grant) = self.hub.cluster_grant(self.agent.id)
+        {
+            return Some(self.link.cluster(&grant));
+        }
         None
     }
 
@@ -463,6 +484,10 @@ impl Session {
                 FromAgent::Gap(_) if !self.hub.events.has_room() => self.fail(Refusal::Busy.to_string()),
                 FromAgent::Gap(gap) => self.gap(&gap),
                 FromAgent::SettingsResult(result) => self.settings_result(result),
+                FromAgent::Cluster(claim) => {
+                    self.claim = Some(claim);
+                    self.take_claim();
+                }
                 FromAgent::Close { code, reason } => {
                     return Err(End::gone(format!("the agent ended it ({}): {reason}", code.code())));
                 }
@@ -476,6 +501,11 @@ impl Session {
         let (host, position) = (report.host, report.position);
         let permit = self.permit().await?;
         let done = self.done.clone();
+        if host != self.agent.id && self.hub.fleet.get(host).is_none() && !self.hub.clusters.was_removed(host) {
+            // Perhaps it was removed while the agent was away: that must not
+            // keep the agent from telling of its own host.
+            self.hub.refuse_host(&self.agent, host, &self.peer);
+        }
         let taken = self.hub.take_in(
             &self.agent,
             report,
@@ -528,7 +558,9 @@ impl Session {
         if self.via.iter().all(|via| via.id != host) {
             self.via.extend(self.hub.fleet.get(host));
         }
-        if let Some(via) = self.via.iter().find(|via| via.id == host) {
+        if let Some(via) = self.via.iter().find(|via| via.id == host)
+            && self.hub.fleet.may_report(self.agent.id, host)
+        {
             self.hub.heard(via);
         }
     }
@@ -597,6 +629,23 @@ impl Session {
         let (writing, done) = (Arc::clone(hub), self.done.clone());
         self.gaps_in_flight += 1;
         hub.sessions.spawn_blocking(move || drop(done.send(Done::Gap(writing.write_records()))));
+    }
+
+    /// Has what the agent last said of its cluster judged: one at a time, and
+    /// only the newest.
+    fn take_claim(&mut self) {
+        if self.claiming {
+            return;
+        }
+        let Some(claim) = self.claim.take() else { return };
+        self.claiming = true;
+        let (hub, agent, peer, done) =
+            (Arc::clone(&self.hub), Arc::clone(&self.agent), self.peer.clone(), self.done.clone());
+        self.hub.sessions.spawn_blocking(move || {
+            hub.take_claim(&agent, &peer, claim);
+            // Nobody listens when the connection has ended.
+            let _ = done.send(Done::Claim);
+        });
     }
 
     fn settings_result(&self, result: SettingsResult) {

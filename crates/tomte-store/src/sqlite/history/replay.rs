@@ -83,5 +83,6 @@ fn arrival(host: HostId, hosts: &HashMap<i64, HostId>, record: &Record, frame: &
         at: Timestamp::from_millis(record.at),
         received_at: Timestamp::from_millis(record.received_at),
         quarantined: record.quarantined,
+        turn: None,
     })
 }

@@ -110,7 +110,7 @@ impl Recorder {
         }
         let at = arrival.at.millis();
         let Collected { host, name, collector } = self.collector(tx, arrival)?;
-        let (reaffirm, newest) = collector.place(report.position, received);
+        let (reaffirm, newest) = collector.place(arrival.place(), received);
         for scope in &report.scopes {
             if scope.name.len() > MAX_NAME {
                 continue;
@@ -207,15 +207,11 @@ impl Recorder {
     }
 
     /// The collector that a report is of. What several agents see of one host
-    /// is kept apart by agent.
+    /// is kept apart by agent, unless they take turns.
     fn collector(&mut self, tx: &Transaction<'_>, arrival: &Arrival) -> Result<Collected<'_>, Fault> {
         let report = &arrival.report;
         let host = report.host;
-        let name = if arrival.outbox == host {
-            report.collector.clone()
-        } else {
-            format!("{}@{}", report.collector, arrival.outbox).into()
-        };
+        let name = arrival.collector();
         let collectors = self.hosts.entry(host).or_default();
         if !collectors.contains_key(&name) {
             let collector = Collector { last: None, scopes: load(tx, host, &name, arrival.at.millis())? };
