@@ -410,7 +410,7 @@ impl Agent {
         // Where nothing is allowed, nothing is listened to.
         self.takes_commands = self.desk.commands().borrow().is_some();
         if self.takes_commands {
-            let topics = mqtt::commands::topics(&config.prefix, &self.name(), false);
+            let topics = mqtt::commands::topics(&config.prefix, &self.name(), config.systant.is_some());
             settings.client.subscriptions.extend(topics.iter().map(|(topic, _)| (topic.clone(), Qos::AtLeastOnce)));
             publishing = publishing.with_commands(self.desk.clone(), self.name(), topics);
         } else {
