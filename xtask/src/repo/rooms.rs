@@ -55,7 +55,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "tomte-hub",
-        may_know: &["tomte-model", "tomte-link", "tomte-store", "tomte-api"],
+        may_know: &["tomte-model", "tomte-link", "tomte-store", "tomte-mqtt", "tomte-api"],
         never: &["clap", TERMINAL[0], TERMINAL[1]],
     },
     Room { name: "tomte-tui", may_know: &["tomte-model", "tomte-api"], never: &[DATABASE, SERVER, "clap", "hyper"] },
