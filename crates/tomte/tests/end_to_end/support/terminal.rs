@@ -108,7 +108,8 @@ fn watch(mut pipe: File, sender: &std::sync::mpsc::Sender<()>) {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        self.tmux(&["kill-server"]);
+        // It may have ended by itself.
+        let _ = Command::new("tmux").arg("-S").arg(&self.socket).arg("kill-server").output();
     }
 }
 
