@@ -473,6 +473,8 @@ impl Agent {
                 self.save_decided();
                 Change::Refresh(OF_CLUSTERS.map(str::to_owned).to_vec())
             }
+            Command::Decide(decision) => return self.desk.decide_for_hub(decision),
+            Command::TellActions => return self.desk.tell_hub(),
             Command::Settings { push, answer } => {
                 let now = self.clock.now().wall;
                 let accept = self.config.accept_hub_settings;

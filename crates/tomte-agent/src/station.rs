@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
 use tomte_collect::Shared;
-use tomte_link::{SettingsPush, SettingsResult};
-use tomte_model::{Clock, Event, Report};
+use tomte_link::{Decision, SettingsPush, SettingsResult};
+use tomte_model::{Action, Clock, Event, Report};
 use tracing::warn;
 
 use crate::outbox::{Spool, Work};
@@ -19,6 +19,9 @@ use crate::pipeline::{Pipeline, Seen};
 const CHANGES_KEPT: usize = 64;
 /// How many events local clients can read up on. The hub has them all.
 const EVENTS_KEPT: usize = 200;
+
+/// So many Actions wait to be told at most.
+const ACTIONS_KEPT: usize = 128;
 
 /// What the hub asks of the agent.
 #[derive(Debug)]
@@ -45,6 +48,10 @@ pub enum Command {
     },
     /// Who tells of the host's cluster has been decided, otherwise than before.
     Cluster,
+    /// Somebody decided on an Action.
+    Decide(Decision),
+    /// There is a hub that wants to know of Actions.
+    TellActions,
     /// Take these settings, as far as this host allows.
     Settings {
         /// All that the hub sets.
@@ -62,6 +69,8 @@ pub struct Station {
     /// Rings when there may be something for the disk.
     pub(crate) to_store: Notify,
     changes: broadcast::Sender<Arc<Report>>,
+    /// Actions that the hub is to be told of, the oldest news first.
+    actions: Mutex<VecDeque<Action>>,
     /// What happened of late, oldest first.
     recent: Mutex<VecDeque<Event>>,
     clock: Arc<dyn Clock>,
@@ -84,10 +93,31 @@ impl Station {
             to_send: Notify::new(),
             to_store: Notify::new(),
             changes: broadcast::Sender::new(CHANGES_KEPT),
+            actions: Mutex::default(),
             recent: Mutex::default(),
             clock,
             hub_version: Mutex::default(),
         })
+    }
+
+    /// Has the hub told of Actions, when there is a connection that takes them.
+    pub fn tell_actions(&self, actions: impl IntoIterator<Item = Action>) {
+        {
+            let mut waiting = self.actions.lock().unwrap_or_else(PoisonError::into_inner);
+            for action in actions {
+                // Only how it is now is news.
+                waiting.retain(|known| known.id != action.id);
+                waiting.push_back(action);
+            }
+            let surplus = waiting.len().saturating_sub(ACTIONS_KEPT);
+            waiting.drain(..surplus);
+        }
+        self.to_send.notify_one();
+    }
+
+    /// The Actions that the hub is to be told of.
+    pub(crate) fn take_actions(&self) -> Vec<Action> {
+        self.actions.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
     }
 
     /// The pipeline. Held for moments only, never over a wait.

@@ -9,6 +9,7 @@
 //! at [`config`] for `hub.toml`.
 
 pub mod access;
+mod actions;
 pub mod backoff;
 mod clusters;
 pub mod config;

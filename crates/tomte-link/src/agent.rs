@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
-use tomte_model::{Catalogue, HostId, Name, RangeSet, Report, Timestamp};
+use tomte_model::{Action, ActionId, Catalogue, HostId, Name, RangeSet, Report, Timestamp};
 
 use crate::convert::{self, checked};
 use crate::describe;
@@ -14,8 +14,8 @@ use crate::encode::LaneEncoder;
 use crate::error::LinkError;
 use crate::limits::Limits;
 use crate::message::{
-    CloseCode, ClusterClaim, ClusterGrant, ClusterProblem, FromHub, Gap, Heartbeat, Hello, Lane, Live, Resend,
-    SettingsPush, SettingsResult, Welcome,
+    CloseCode, ClusterClaim, ClusterGrant, ClusterProblem, Decision, FromHub, Gap, Heartbeat, Hello, Lane, Live,
+    Resend, SettingsPush, SettingsResult, Welcome,
 };
 use crate::output::Output;
 use crate::wire::{self, to_agent, to_hub};
@@ -145,6 +145,17 @@ impl AgentLink {
                 let wire: wire::Refresh = frame.read("refresh")?;
                 FromHub::Refresh { collectors: texts(wire.collectors, limit)? }
             }
+            to_agent::DECIDE if self.welcomed => {
+                let wire: wire::Decide = frame.read("decide")?;
+                let malformed = |_| LinkError::Malformed { frame: "decide", what: "not an id" };
+                FromHub::Decide(Decision {
+                    id: ActionId::from_bytes(wire.id.as_slice().try_into().map_err(malformed)?),
+                    approve: wire.approve,
+                    plan_hash: checked(wire.plan_hash, limit)?,
+                    by: checked(wire.by, limit)?,
+                    reason: checked(wire.reason, limit)?,
+                })
+            }
             to_agent::HEARTBEAT if self.welcomed => {
                 let wire: wire::HeartbeatAnswer = frame.read("heartbeat")?;
                 FromHub::Heartbeat { echo: wire.echo, server_time: Timestamp::from_millis(wire.server_time) }
@@ -175,6 +186,7 @@ impl AgentLink {
             to_agent::REFRESH => return Err(early("refresh")),
             to_agent::HEARTBEAT => return Err(early("heartbeat")),
             to_agent::CLUSTER => return Err(early("cluster grant")),
+            to_agent::DECIDE => return Err(early("decide")),
             other => {
                 self.unknown_frames += 1;
                 FromHub::Unknown(other)
@@ -324,6 +336,14 @@ impl AgentLink {
             readable: claim.readable,
         };
         wire::single(to_hub::CLUSTER, &wire)
+    }
+
+    /// Tells of an Action as it is now; for a hub that has the feature
+    /// [`crate::ACTIONS`].
+    #[must_use]
+    pub fn action(&self, action: &Action) -> Bytes {
+        let json = serde_json::to_string(action).expect("an Action is JSON");
+        wire::single(to_hub::ACTION, &wire::Action { json })
     }
 
     /// Says goodbye; send it before closing.

@@ -11,8 +11,8 @@ use crate::encode::limited;
 use crate::error::LinkError;
 use crate::limits::Limits;
 use crate::message::{
-    CloseCode, ClusterClaim, ClusterGrant, ClusterProblem, FromAgent, Gap, Heartbeat, Hello, Lane, Live, Resend,
-    SettingsPush, SettingsResult, Welcome,
+    CloseCode, ClusterClaim, ClusterGrant, ClusterProblem, Decision, FromAgent, Gap, Heartbeat, Hello, Lane, Live,
+    Resend, SettingsPush, SettingsResult, Welcome,
 };
 use crate::wire::{self, to_agent, to_hub};
 use crate::{PROTOCOL_MAX, PROTOCOL_MIN};
@@ -22,6 +22,8 @@ const KINDS: usize = 1_024;
 /// No cluster has more nodes than this, and no longer names.
 const CLUSTER_NODES: usize = 256;
 const CLUSTER_TEXT: usize = 256;
+/// No Action is longer than this.
+const ACTION_BYTES: usize = 128 * 1024;
 /// No hello is longer than this.
 const HELLO_BYTES: usize = 64 * 1024;
 
@@ -153,6 +155,18 @@ impl HubLink {
                 FromAgent::SettingsResult(SettingsResult { revision: wire.revision, refused })
             }
             to_hub::CLUSTER => FromAgent::Cluster(read_claim(frame.read("cluster claim")?)?),
+            to_hub::ACTION => {
+                limited("bytes of an action", frame.body.map_or(0, <[u8]>::len), ACTION_BYTES)?;
+                let wire: wire::Action = frame.read("action")?;
+                // In states, or of risks, that are not known here yet.
+                match serde_json::from_str(&wire.json) {
+                    Ok(action) => FromAgent::Action(Box::new(action)),
+                    Err(_) => {
+                        self.unknown_frames += 1;
+                        FromAgent::Unknown(to_hub::ACTION)
+                    }
+                }
+            }
             to_hub::CLOSE => {
                 let (code, reason) = read_close(frame, limit)?;
                 FromAgent::Close { code, reason }
@@ -195,6 +209,14 @@ impl HubLink {
     pub fn settings(&self, settings: &SettingsPush) -> Bytes {
         let values = settings.values.iter().map(|(key, value)| wire::Pair { key: key.clone(), value: value.clone() });
         wire::single(to_agent::SETTINGS, &wire::Settings { revision: settings.revision, values: values.collect() })
+    }
+
+    /// Tells of a decision; for an agent that has the feature [`crate::ACTIONS`].
+    #[must_use]
+    pub fn decide(&self, decision: &Decision) -> Bytes {
+        let Decision { id, approve, plan_hash, by, reason } = decision.clone();
+        let wire = wire::Decide { id: id.to_bytes().to_vec(), approve, plan_hash, by, reason };
+        wire::single(to_agent::DECIDE, &wire)
     }
 
     /// Asks for a faster fast tier.

@@ -30,8 +30,8 @@ pub use error::{LinkError, StoredReportError};
 pub use hub::HubLink;
 pub use limits::Limits;
 pub use message::{
-    CLUSTERS, CloseCode, ClusterClaim, ClusterGrant, ClusterProblem, FromAgent, FromHub, Gap, Heartbeat, Hello, Lane,
-    Live, Resend, SettingsPush, SettingsResult, Welcome,
+    ACTIONS, CLUSTERS, CloseCode, ClusterClaim, ClusterGrant, ClusterProblem, Decision, FromAgent, FromHub, Gap,
+    Heartbeat, Hello, Lane, Live, Resend, SettingsPush, SettingsResult, Welcome,
 };
 pub use stored::{decode_report, encode_report};
 pub use transport::{Receiver, Sender, Transport, TransportError, Twin, twin};

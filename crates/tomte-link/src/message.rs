@@ -4,7 +4,10 @@
 //! side does not know has been left out.
 
 use tomte_model::catalogue::KindDef;
-use tomte_model::{BootId, HostId, Moment, Position, Report, Status, Timestamp};
+use tomte_model::{Action, ActionId, BootId, HostId, Moment, Position, Report, Status, Timestamp};
+
+/// The feature of both sides: the agent tells of Actions, and takes decisions.
+pub const ACTIONS: &str = "actions";
 
 /// The first thing an agent says on a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,6 +197,21 @@ pub struct ClusterProblem {
     pub since: Timestamp,
 }
 
+/// A decision on an Action that the agent keeps. The agent has the last word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The Action.
+    pub id: ActionId,
+    /// Whether it may run.
+    pub approve: bool,
+    /// The hash of the plan that was seen.
+    pub plan_hash: String,
+    /// Who decided.
+    pub by: String,
+    /// Why, where something was said.
+    pub reason: String,
+}
+
 /// What an agent hears.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FromHub {
@@ -218,6 +236,8 @@ pub enum FromHub {
         /// The collectors' names.
         collectors: Vec<String>,
     },
+    /// Somebody decided on an Action.
+    Decide(Decision),
     /// The hub's answer to a heartbeat.
     Heartbeat {
         /// The heartbeat's `moment.boot_millis`, for the round-trip time.
@@ -263,6 +283,10 @@ pub enum FromAgent {
     /// The cluster that its host belongs to; answer with
     /// [`crate::HubLink::cluster`].
     Cluster(ClusterClaim),
+
+    /// An Action as it is now; it was told before, perhaps. The hub must check
+    /// that it is of the agent's own host.
+    Action(Box<Action>),
     /// The agent ends the connection: [`CloseCode::GoingAway`] when it stops cleanly.
     Close {
         /// Why, for programs.

@@ -26,6 +26,7 @@ pub(crate) mod to_hub {
     pub(crate) const CLOSE: u32 = 8;
     pub(crate) const FORGET: u32 = 9;
     pub(crate) const CLUSTER: u32 = 10;
+    pub(crate) const ACTION: u32 = 11;
 }
 
 /// The types of the frames that a hub sends.
@@ -39,6 +40,7 @@ pub(crate) mod to_agent {
     pub(crate) const HEARTBEAT: u32 = 7;
     pub(crate) const CLOSE: u32 = 8;
     pub(crate) const CLUSTER: u32 = 9;
+    pub(crate) const DECIDE: u32 = 10;
 }
 
 /// Appends a frame to a message.
@@ -255,6 +257,27 @@ pub(crate) struct Pair {
     pub(crate) key: String,
     #[prost(string, tag = "2")]
     pub(crate) value: String,
+}
+
+/// An Action, as JSON: it is rare, and has the shape that it is kept in.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Action {
+    #[prost(string, tag = "1")]
+    pub(crate) json: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Decide {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) id: Vec<u8>,
+    #[prost(bool, tag = "2")]
+    pub(crate) approve: bool,
+    #[prost(string, tag = "3")]
+    pub(crate) plan_hash: String,
+    #[prost(string, tag = "4")]
+    pub(crate) by: String,
+    #[prost(string, tag = "5")]
+    pub(crate) reason: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use support::raw::{Raw, frames, from_the_future};
 use tomte_link::{
-    AgentLink, CloseCode, ClusterClaim, ClusterGrant, ClusterProblem, FromAgent, FromHub, Gap, Heartbeat, Hello,
-    HubLink, Lane, Limits, LinkError, Live, Resend, SettingsPush, SettingsResult, Welcome,
+    AgentLink, CloseCode, ClusterClaim, ClusterGrant, ClusterProblem, Decision, FromAgent, FromHub, Gap, Heartbeat,
+    Hello, HubLink, Lane, Limits, LinkError, Live, Resend, SettingsPush, SettingsResult, Welcome,
 };
 use tomte_model::catalogue::{Catalogue, Unit};
 use tomte_model::report::Outcome;
@@ -82,6 +82,42 @@ fn without_a_common_version_both_are_named() {
     let error = agent.handle(&Raw::new().message(1, Raw::new().varint(1, 2)).0).unwrap_err();
     assert_eq!(error.close_code(), CloseCode::NoCommonVersion);
     assert!(!agent.is_welcomed());
+}
+
+/// Actions came later: who does not know them skips them, and both say so.
+#[test]
+fn an_action_and_a_decision_travel_and_what_is_not_understood_is_skipped() {
+    let (mut agent, mut hub) = support::connected(Catalogue::builtin(), Limits::default());
+    let action = tomte_model::Action {
+        id: tomte_model::ActionId::from_bytes([7; 16]),
+        host: support::hello().host,
+        kind: "command".into(),
+        target: "df".into(),
+        arguments: vec!["/".into()],
+        plan: tomte_model::Plan { text: "run df".into(), hash: "aa".into() },
+        risk: tomte_model::Risk::Safe,
+        state: tomte_model::ActionState::Pending,
+        via: "mqtt".into(),
+        request_id: "r".into(),
+        created_at: Timestamp::from_millis(5),
+        expires_at: Timestamp::from_millis(9),
+        history: Vec::new(),
+        result: None,
+    };
+    let heard = hub.handle(&agent.action(&action)).unwrap();
+    assert_eq!(heard, [FromAgent::Action(Box::new(action.clone()))]);
+    let decision = Decision {
+        id: action.id,
+        approve: true,
+        plan_hash: "aa".into(),
+        by: "account:ada".into(),
+        reason: String::new(),
+    };
+    assert_eq!(agent.handle(&hub.decide(&decision)).unwrap(), [FromHub::Decide(decision)]);
+    // A state of a later version, and an id that is none.
+    let later = Raw::new().message(11, Raw::new().bytes(1, r#"{"state":"postponed"}"#));
+    assert_eq!(hub.handle(&later.0).unwrap(), [FromAgent::Unknown(11)]);
+    assert!(agent.handle(&Raw::new().message(10, Raw::new().bytes(1, "short")).0).is_err());
 }
 
 #[test]

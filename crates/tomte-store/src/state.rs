@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tomte_model::latest::LatestSnapshot;
-use tomte_model::{Event, HostId, HostName, KindDef, Severity, Timestamp};
+use tomte_model::{Action, ActionId, ActionState, Event, HostId, HostName, KindDef, Severity, Timestamp};
 
 use crate::StoreError;
 use crate::history::{Progress, Row};
@@ -257,6 +257,19 @@ pub enum Page {
     NewestFirst(Option<u64>),
     /// Oldest first, above this number; zero for all.
     OldestFirst(u64),
+}
+
+/// Which Actions to list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ActionQuery {
+    /// Of these hosts; of all, when empty.
+    pub hosts: Vec<HostId>,
+    /// In these states; in any, when empty.
+    pub states: Vec<ActionState>,
+    /// Older than this one: when it was filed, and its id.
+    pub before: Option<(Timestamp, ActionId)>,
+    /// How many at most.
+    pub limit: usize,
 }
 
 /// Which events to list.
@@ -513,6 +526,23 @@ pub trait StateStore: Send + Sync {
     /// # Errors
     /// When the database cannot be read.
     fn last_receipt(&self) -> Result<u64, StoreError>;
+
+    /// Keeps an Action as its agent tells it; `false`: it was known as well, or
+    /// better, or as another host's.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    fn put_action(&self, action: &Action) -> Result<bool, StoreError>;
+    /// One Action.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn action(&self, id: ActionId) -> Result<Option<Action>, StoreError>;
+    /// Lists Actions, newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn actions(&self, query: &ActionQuery) -> Result<Vec<Action>, StoreError>;
 
     /// Writes a line of the audit. Lines are never changed or deleted.
     ///

@@ -58,7 +58,7 @@ fn the_files_are_as_they_were_designed() {
         let pragma =
             |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!(pragma("application_id"), application_id);
-        assert_eq!(pragma("user_version"), if file == "history.db" { 4 } else { 1 });
+        assert_eq!(pragma("user_version"), if file == "history.db" { 4 } else { 2 });
         assert_eq!(pragma("page_size"), 8192);
         assert_eq!(pragma("auto_vacuum"), 2, "incremental");
         let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();

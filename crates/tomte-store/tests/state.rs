@@ -5,10 +5,10 @@ mod common;
 
 use common::*;
 use tomte_model::event::EventKind;
-use tomte_model::{HostName, Latest, Severity};
+use tomte_model::{Action, ActionId, ActionState, HostName, Latest, Plan, Risk, Severity, Step};
 use tomte_store::state::{
-    Account, ApiToken, AuditEntry, EnrolmentCode, EventQuery, Grant, HostRecord, HostToken, NewEvent, Page, Role,
-    Session, Snapshot,
+    Account, ActionQuery, ApiToken, AuditEntry, EnrolmentCode, EventQuery, Grant, HostRecord, HostToken, NewEvent,
+    Page, Role, Session, Snapshot,
 };
 use tomte_store::{StateStore, Store, StoreError};
 
@@ -40,6 +40,65 @@ fn over_a_restart(write: impl Fn(&dyn StateStore), read: impl Fn(&dyn StateStore
     read(&*store.state);
     drop(store);
     read(&*open(folder.path()).state);
+}
+
+fn action(number: u8, of: u128, steps: &[ActionState]) -> Action {
+    let step = |(place, to): (usize, &ActionState)| Step {
+        at: at(i64::from(number) + place as i64),
+        to: *to,
+        by: "mqtt".into(),
+        reason: String::new(),
+    };
+    Action {
+        id: ActionId::from_bytes([number; 16]),
+        host: host(of),
+        kind: "command".into(),
+        target: "df".into(),
+        arguments: vec!["/".into()],
+        plan: Plan { text: "run df".into(), hash: "aa".into() },
+        risk: Risk::Safe,
+        state: *steps.last().unwrap(),
+        via: "mqtt".into(),
+        request_id: format!("r{number}"),
+        created_at: at(i64::from(number)),
+        expires_at: at(i64::from(number) + 300),
+        history: steps.iter().enumerate().map(step).collect(),
+        result: None,
+    }
+}
+
+#[test]
+fn an_action_is_kept_as_it_was_told_last_and_goes_with_its_host() {
+    use ActionState::{Approved, Pending, Rejected};
+    let query = |states: &[ActionState]| ActionQuery { states: states.to_vec(), limit: 10, ..ActionQuery::default() };
+    over_a_restart(
+        |state| {
+            state.put_host(&HostRecord::new(host(1), name("nas"), at(0))).unwrap();
+            state.put_host(&HostRecord::new(host(2), name("pve"), at(0))).unwrap();
+            assert!(state.put_action(&action(1, 1, &[Pending, Approved])).unwrap());
+            assert!(!state.put_action(&action(1, 1, &[Pending])).unwrap(), "older news");
+            assert!(!state.put_action(&action(1, 2, &[Pending, Approved, Rejected])).unwrap(), "another host's");
+            assert!(state.put_action(&action(2, 2, &[Pending])).unwrap());
+        },
+        |state| {
+            assert_eq!(state.action(ActionId::from_bytes([1; 16])).unwrap(), Some(action(1, 1, &[Pending, Approved])));
+            assert_eq!(state.action(ActionId::from_bytes([9; 16])).unwrap(), None);
+            let all = state.actions(&query(&[])).unwrap();
+            assert_eq!(all, [action(2, 2, &[Pending]), action(1, 1, &[Pending, Approved])], "newest first");
+            assert_eq!(state.actions(&query(&[Pending])).unwrap(), [action(2, 2, &[Pending])]);
+            let before = Some((at(2), ActionId::from_bytes([2; 16])));
+            let older = state.actions(&ActionQuery { before, ..query(&[]) }).unwrap();
+            assert_eq!(older, [action(1, 1, &[Pending, Approved])]);
+            let of = state.actions(&ActionQuery { hosts: vec![host(2)], ..query(&[]) }).unwrap();
+            assert_eq!(of.len(), 1);
+        },
+    );
+    with_store(|state| {
+        state.put_host(&HostRecord::new(host(1), name("nas"), at(0))).unwrap();
+        state.put_action(&action(1, 1, &[Pending])).unwrap();
+        state.remove_host(host(1)).unwrap();
+        assert!(state.actions(&query(&[])).unwrap().is_empty());
+    });
 }
 
 #[test]

@@ -188,6 +188,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ResourceCommand,
     },
+    /// What hosts were asked to do, and decisions on it
+    Action {
+        #[command(subcommand)]
+        command: ActionCommand,
+    },
     /// What happened
     Event {
         #[command(subcommand)]
@@ -586,6 +591,44 @@ pub(crate) enum ResourceCommand {
         host: String,
         /// kind:name
         resource: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ActionCommand {
+    /// What waits and what runs, newest first
+    #[command(
+        visible_alias = "ls",
+        after_help = "Examples:\n  tomte action list\n  tomte action list --all --host nas"
+    )]
+    List {
+        /// Only this host
+        #[arg(long, value_name = "HOST")]
+        host: Option<String>,
+        /// What is over, too
+        #[arg(long)]
+        all: bool,
+    },
+    /// One: its plan, its history, what came of it
+    Show {
+        /// Its id, or the beginning of it
+        id: String,
+    },
+    /// Approve one: its host runs it at once
+    Approve {
+        /// Its id, or the beginning of it
+        id: String,
+        /// Do not ask whether the plan is meant
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Reject one
+    Reject {
+        /// Its id, or the beginning of it
+        id: String,
+        /// Why
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
     },
 }
 

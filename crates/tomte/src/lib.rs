@@ -64,6 +64,7 @@ async fn ask(command: Command, client: &Client, output: Output) -> anyhow::Resul
         Command::Host { command } => commands::host::run(command, client, output).await,
         Command::Resource { command } => commands::resource::run(command, client, output).await,
         Command::Change { command } => commands::change::run(command, client, output).await,
+        Command::Action { command } => commands::action::run(command, client, output).await,
         Command::Event { command } => commands::event::run(command, client, output).await,
         Command::Store { command } => commands::store::run(command, client, output).await,
         Command::User { command } => commands::user::run(command, client, output).await,

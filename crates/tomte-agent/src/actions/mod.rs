@@ -307,6 +307,30 @@ impl Desk {
         self.action(id).await.ok_or(DecideError::NotFound)
     }
 
+    /// Takes a decision that the hub brings. The hub hears of what comes of it
+    /// as of every change, and also when nothing does: it may know less.
+    pub fn decide_for_hub(self: &Arc<Self>, decision: tomte_link::Decision) {
+        let desk = self.clone();
+        tokio::spawn(async move {
+            let tomte_link::Decision { id, approve, plan_hash, by, reason } = decision;
+            let by = format!("{by} at the hub");
+            if let Err(error) = desk.decide(id, approve, &plan_hash, &reason, &by).await {
+                warn!(action = %id, "a decision of the hub was not taken: {error}");
+                let action = desk.action(id).await;
+                desk.station.tell_actions(action);
+            }
+        });
+    }
+
+    /// Tells the hub of all Actions, as they are now.
+    pub fn tell_hub(self: &Arc<Self>) {
+        let desk = self.clone();
+        tokio::spawn(async move {
+            let actions = desk.actions().await;
+            desk.station.tell_actions(actions);
+        });
+    }
+
     /// Notes that something was refused before it came to an Action; so often.
     pub async fn refused(&self, via: &str, by: &str, request_id: &str, why: &str, count: u64) {
         let at = self.now();
@@ -467,6 +491,7 @@ impl Desk {
             if let Some(event) = event_of(&action) {
                 self.raise(event);
             }
+            self.station.tell_actions([action.clone()]);
             // An error only says that nobody listens.
             let output = output.clone().filter(|_| action.state.is_over());
             let _ = self.changed.send(Arc::new(Told { action, output }));

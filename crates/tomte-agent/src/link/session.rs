@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tomte_collect::Standing;
 use tomte_link::{
-    AgentLink, CLUSTERS, CloseCode, ClusterClaim, ClusterProblem, FromHub, Gap, Heartbeat, Hello, Lane, Live,
+    ACTIONS, AgentLink, CLUSTERS, CloseCode, ClusterClaim, ClusterProblem, FromHub, Gap, Heartbeat, Hello, Lane, Live,
     PROTOCOL_MAX, PROTOCOL_MIN, Receiver, Resend, Sender, SettingsPush, SettingsResult, Transport, Welcome,
 };
 use tomte_model::Report;
@@ -51,6 +51,8 @@ struct Shared<'a> {
     /// Gaps that were told, and the boot time after which an echo confirms them.
     told_gaps: Mutex<(Vec<Gap>, u64)>,
     pace: Mutex<Pace>,
+    /// Whether the hub takes Actions.
+    tells_actions: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -79,7 +81,7 @@ pub(super) async fn run<T: Transport>(
             boot_id: pipeline.boot_id(),
             outbox_epoch: pipeline.outbox().epoch(),
             instance: options.instance,
-            features: Vec::new(),
+            features: vec![ACTIONS.to_owned()],
             publishes_mqtt: options.publishes_mqtt,
         };
         (hello, pipeline.catalogue().clone())
@@ -97,6 +99,11 @@ pub(super) async fn run<T: Transport>(
         },
         () = cancel.cancelled() => return LinkEnd::Stopping,
     };
+    let tells_actions = welcome.features.iter().any(|feature| feature == ACTIONS);
+    if tells_actions {
+        // What an earlier connection did not bring across is told again.
+        let _ = commands.try_send(Command::TellActions);
+    }
     welcomed();
     tell_skew(station, &welcome);
     let told = Command::Welcomed { name: welcome.host_name.clone(), hub_version: welcome.hub_version.clone() };
@@ -116,6 +123,7 @@ pub(super) async fn run<T: Transport>(
         cluster: Mutex::new((knows_clusters, None)),
         told_gaps: Mutex::default(),
         pace: Mutex::new(Pace::new()),
+        tells_actions,
     };
     if !knows_clusters {
         let (id, _) = options.seat.decided();
@@ -244,6 +252,7 @@ impl Shared<'_> {
                 self.command(commands, Command::Live { interval_millis, lease_millis });
             }
             FromHub::Refresh { collectors } => self.command(commands, Command::Refresh { collectors }),
+            FromHub::Decide(decision) => self.command(commands, Command::Decide(decision)),
             FromHub::Heartbeat { echo, .. } => {
                 let told = {
                     let mut told = lock(&self.told_gaps);
@@ -419,6 +428,12 @@ async fn settings(push: SettingsPush, commands: &mpsc::Sender<Command>) -> Setti
     })
 }
 
+fn station_actions(shared: &Shared<'_>) -> Vec<Bytes> {
+    let actions = shared.station.take_actions();
+    let link = lock(&shared.link);
+    actions.iter().map(|action| link.action(action)).collect()
+}
+
 async fn send<S: Sender>(shared: &Shared<'_>, sender: &mut S, beat: Duration) -> LinkEnd {
     // The first one at once: it tells the hub the state of the clock.
     let mut next_beat = Instant::now();
@@ -432,6 +447,10 @@ async fn send<S: Sender>(shared: &Shared<'_>, sender: &mut S, beat: Duration) ->
         }
         let mut messages = shared.gaps();
         messages.extend(shared.claim());
+        if shared.tells_actions {
+            let actions = station_actions(shared);
+            messages.extend(actions);
+        }
         if Instant::now() >= next_beat {
             next_beat = Instant::now() + beat;
             messages.push(shared.heartbeat());

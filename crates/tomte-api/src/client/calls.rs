@@ -8,6 +8,7 @@ use super::{Client, ClientError, EventFilter, ResourceFilter};
 use crate::account::{
     AddToken, AddUser, AuditEntry, Login, Me, NewToken, Role, SetPassword, SetRole, Setup, Token, User,
 };
+use crate::action::{Action, Decision};
 use crate::catalogue::Kind;
 use crate::change::{Change, ChangeFilter};
 use crate::event::Event;
@@ -395,6 +396,33 @@ impl Client {
     /// See [`ClientError`].
     pub async fn events(&self, filter: &EventFilter) -> Answer<Page<Event>> {
         self.get("/api/v1/events", &filter.pairs()).await
+    }
+
+    /// What hosts were asked to do, newest first; in these states, or in any.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn actions(&self, host: Option<&str>, states: &[&str]) -> Answer<Vec<Action>> {
+        let mut pairs: Vec<_> = states.iter().map(|state| ("state", (*state).to_owned())).collect();
+        pairs.extend(host.map(|host| ("host", host.to_owned())));
+        self.list("/api/v1/actions", pairs, None).await
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn action(&self, id: &str) -> Answer<Action> {
+        self.get(&format!("/api/v1/actions/{}", path_segment(id)), &[]).await
+    }
+
+    /// Approves or rejects one, as its plan was seen.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn decide(&self, id: &str, yes: bool, decision: &Decision) -> Answer<Action> {
+        let verb = if yes { "approve" } else { "reject" };
+        self.call(Method::POST, &format!("/api/v1/actions/{}/{verb}", path_segment(id)), Some(decision)).await
     }
 
     /// One page of the audit, newest first.

@@ -10,6 +10,7 @@
 //! `/link` is not here: the link's own source serves it.
 
 mod accounts;
+mod actions;
 mod audit;
 mod auth;
 mod changes;

@@ -11,8 +11,8 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use super::{
-    App, accounts, audit, changes, enrolment, events, history, hosts, live, metrics, openapi, resources, session,
-    setup, store, system,
+    App, accounts, actions, audit, changes, enrolment, events, history, hosts, live, metrics, openapi, resources,
+    session, setup, store, system,
 };
 
 /// Who may use a route.
@@ -66,6 +66,10 @@ pub(crate) fn list() -> Vec<(Access, UtoipaMethodRouter<App>)> {
         (ADMIN, routes!(history::import)),
         (VIEWER, routes!(changes::list)),
         (VIEWER, routes!(events::list)),
+        (VIEWER, routes!(actions::list)),
+        (VIEWER, routes!(actions::show)),
+        (OPERATOR, routes!(actions::approve)),
+        (OPERATOR, routes!(actions::reject)),
         (VIEWER, routes!(system::catalogue)),
         (VIEWER, routes!(system::hub)),
         (ADMIN, routes!(system::config)),

@@ -19,6 +19,8 @@ use crate::session::{ANSWER_WITHIN, Client, Happened, Session, SessionError};
 
 /// The pause after the first failure; it doubles from there.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// After something was heard, what is due is looked for at most this often.
+const AFTER_HEARING: Duration = Duration::from_millis(50);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A connection that lived this long was a good one: the next attempt comes soon.
@@ -177,12 +179,16 @@ async fn one_connection<D: Driver>(
     let began = Instant::now();
     let now = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut session = Session::new(version, settings.client.clone(), Some(&driver.will()), 0);
+    // A flood of what others say must not be as many looks at what is due.
+    let (mut heard, mut looked) = (false, began);
     loop {
         let out = session.take_out();
         if !out.is_empty() {
             wire.write(&out).await.map_err(End::Broken)?;
         }
-        if session.is_connected() && session.is_idle() {
+        let pause = looked + AFTER_HEARING;
+        if session.is_connected() && session.is_idle() && (!heard || Instant::now() >= pause) {
+            (heard, looked) = (false, Instant::now());
             let due = driver.due();
             if !due.is_empty() {
                 due.into_iter().for_each(|message| session.publish(message));
@@ -202,8 +208,10 @@ async fn one_connection<D: Driver>(
                         true => End::Closed,
                     });
                 };
+                heard = true;
                 for happened in session.receive(&bytes, now())? {
                     if happened == Happened::Connected {
+                        heard = false;
                         info!(broker = %settings.connector.address(), "connected to the broker");
                         told.clear();
                         state.send_replace(State::Connected);
@@ -213,7 +221,8 @@ async fn one_connection<D: Driver>(
                 }
             }
             () = sleep_until(wake_at) => session.tick(now())?,
-            () = driver.wake(), if idle => {}
+            () = sleep_until(pause), if idle && heard => {}
+            () = driver.wake(), if idle => heard = false,
         }
     }
     // A clean end fires no will, so it is said.

@@ -1,5 +1,6 @@
 //! One file per command. Each asks the API and prints the answer.
 
+pub(crate) mod action;
 pub(crate) mod catalogue;
 pub(crate) mod change;
 pub(crate) mod check;

@@ -173,6 +173,8 @@ async fn observe(
                 Some(Command::Refresh { .. } | Command::Cluster) => look(host, station, seat, pace, true),
                 // It has no name of its own to keep.
                 Some(Command::Welcomed { .. }) => {}
+                // Nobody asks a simulated host to run anything.
+                Some(Command::Decide(_) | Command::TellActions) => {}
                 Some(Command::Settings { push, answer }) => {
                     let refused = push
                         .values

@@ -6,6 +6,7 @@
 //! is a theme; what they share is in `support`. Nothing here sleeps.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, missing_docs)]
 
+mod actions;
 mod agent_killed;
 mod cluster;
 mod command_line;

@@ -97,7 +97,7 @@ fn a_hub_that_goes_leaves_what_is_known_and_one_that_comes_back_is_found() {
 fn a_hub_that_says_nothing_any_more_is_noticed_and_found_again() {
     let (mut demo, folder) = demo();
     let terminal = Terminal::open(100, 30, &top(&format!("--data {}", quoted(Path::new(&folder)))));
-    terminal.until("the hosts", |screen| (screen.contains("nas-1") && screen.contains("6 hosts")).then_some(()));
+    terminal.until("the hosts", |screen| (screen.contains("nas-1") && screen.contains("7 hosts")).then_some(()));
     // Its connections stay open, and nothing comes.
     demo.signal(Signal::STOP);
     terminal.shows("disconnected");
@@ -140,7 +140,7 @@ fn a_kill_gives_the_terminal_back() {
             format!("LC_ALL=C.UTF-8 sh -c 'echo $$ > pid; exec {binary} top --data {data}'; echo left with $?");
         let place = tempfile::tempdir().unwrap();
         let terminal = Terminal::open(80, 24, &format!("cd {}; {script}", quoted(place.path())));
-        terminal.shows("6 hosts");
+        terminal.shows("7 hosts");
         let pid = std::fs::read_to_string(place.path().join("pid")).unwrap();
         let killed = std::process::Command::new("kill").args(["-s", signal, pid.trim()]).status().unwrap();
         assert!(killed.success());
@@ -182,7 +182,7 @@ fn one_frame_is_plain_text_in_a_pipe() {
         String::from_utf8(output.stdout).unwrap()
     };
     let fleet = once(&[]);
-    assert!(fleet.contains("6 hosts") && fleet.contains("nas-1") && !fleet.contains('\u{1b}'), "{fleet}");
+    assert!(fleet.contains("7 hosts") && fleet.contains("nas-1") && !fleet.contains('\u{1b}'), "{fleet}");
     let coloured = once(&["--color", "always"]);
     assert!(coloured.contains("\u{1b}[0"), "{coloured}");
     let host = once(&["--host", "nas-1"]);

@@ -321,7 +321,7 @@ fn mistakes_are_told_with_their_cure() {
         assert!(expected.iter().all(|words| said.contains(words)), "{expected:?} in {said}");
         assert!(!said.contains("panicked"), "{said}");
     };
-    fails(hub.try_tomte(&["host", "show", "nobody"]), &["no host \"nobody\""]);
+    fails(hub.try_tomte(&["host", "show", "nobody"]), &["no such host", "\"nobody\""]);
     fails(hub.try_tomte(&["query", "cpuu", "usage_ratio"]), &["cpuu", "tomte catalogue"]);
     fails(hub.try_tomte(&["query", "cpu", "usage"]), &["usage", "tomte catalogue cpu"]);
     fails(hub.try_tomte(&["query", "cpu", "usage_ratio", "--from", "yesterdayish"]), &["from", "yesterdayish"]);

@@ -36,7 +36,8 @@ async fn what_is_kept_is_counted_checked_and_compacted() {
     let audit = hub.get("/api/v1/audit").await;
     let actions: Vec<_> =
         audit["items"].as_array().unwrap().iter().map(|line| line["action"].as_str().unwrap()).collect();
-    assert_eq!(actions[..4], ["store.check", "token.add", "store.compact", "store.check"]);
+    let done = |action: &str| actions.iter().filter(|done| **done == action).count();
+    assert_eq!((done("store.check"), done("store.compact")), (2, 1), "{actions:?}");
 }
 
 #[tokio::test]

@@ -12,3 +12,4 @@ pub(crate) use registry::{Command, Links};
 #[cfg(test)]
 pub(crate) use session::serve;
 pub(crate) use socket::{Guesser, router};
+pub(crate) use tomte_link::Decision;

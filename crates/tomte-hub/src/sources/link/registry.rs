@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tomte_link::{CloseCode, Live};
+use tomte_link::{CloseCode, Decision, Live};
 use tomte_model::HostId;
 
 /// Two agents displace each other so often within so long: a clash.
@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Settings,
     /// Who reports for its cluster changed.
     Cluster,
+    /// Somebody decided on an Action.
+    Decide(Decision),
     /// End the connection.
     Close(CloseCode, String),
 }

@@ -6,7 +6,7 @@
 //! add up, leases and settings are the newest ones; so a slow agent costs
 //! nothing. Reports are acknowledged when they are durable, never before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tomte_link::{
-    CLUSTERS, CloseCode, ClusterClaim, FromAgent, Gap, Heartbeat, Hello, HubLink, Limits, Live, Receiver, Resend,
-    Sender, SettingsPush, SettingsResult, Transport, TransportError, Welcome,
+    ACTIONS, CLUSTERS, CloseCode, ClusterClaim, Decision, FromAgent, Gap, Heartbeat, Hello, HubLink, Limits, Live,
+    Receiver, Resend, Sender, SettingsPush, SettingsResult, Transport, TransportError, Welcome,
 };
 use tomte_model::{Event, EventId, EventKind, HostId, HostName, Position, RangeSet, Report, Severity};
 use tomte_store::state::NewEvent;
@@ -207,6 +207,7 @@ struct Pending {
     refresh: Option<Vec<String>>,
     settings: bool,
     cluster: bool,
+    decisions: VecDeque<Decision>,
 }
 
 impl Pending {
@@ -219,6 +220,7 @@ impl Pending {
             && self.refresh.is_none()
             && !self.settings
             && !self.cluster
+            && self.decisions.is_empty()
     }
 }
 
@@ -349,7 +351,7 @@ impl Session {
             hub_version: env!("CARGO_PKG_VERSION").to_owned(),
             host_name: name.to_string(),
             heartbeat_millis: u32::try_from(self.hub.resolved().config.presence.heartbeat.millis()).unwrap_or(u32::MAX),
-            features: vec![CLUSTERS.to_owned()],
+            features: vec![CLUSTERS.to_owned(), ACTIONS.to_owned()],
         }
     }
 
@@ -383,6 +385,7 @@ impl Session {
             Command::Live(live) => self.pending.live = Some(live),
             Command::Settings => self.pending.settings = true,
             Command::Cluster => self.pending.cluster = true,
+            Command::Decide(decision) => self.pending.decisions.push_back(decision),
             Command::Refresh(collectors) => match &mut self.pending.refresh {
                 // None named means all of them, whatever else was asked for.
                 Some(waiting) if waiting.is_empty() || collectors.is_empty() => waiting.clear(),
@@ -439,6 +442,9 @@ impl Session {
         if let Some(resend) = pending.resends.pop() {
             return Some(self.link.resend(&resend));
         }
+        if let Some(decision) = pending.decisions.pop_front() {
+            return Some(self.link.decide(&decision));
+        }
         if let Some(live) = pending.live.take() {
             return Some(self.link.live(&live));
         }
@@ -488,6 +494,7 @@ impl Session {
                     self.claim = Some(claim);
                     self.take_claim();
                 }
+                FromAgent::Action(action) => self.hub.action_told(self.agent.id, *action).await,
                 FromAgent::Close { code, reason } => {
                     return Err(End::gone(format!("the agent ended it ({}): {reason}", code.code())));
                 }

@@ -2,6 +2,7 @@
 //! of its own on one connection behind a lock.
 
 mod access;
+mod actions;
 mod events;
 mod hosts;
 mod known;
@@ -10,15 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
-use tomte_model::{HostId, KindDef, Timestamp};
+use tomte_model::{Action, ActionId, HostId, KindDef, Timestamp};
 
 use super::file::{Folder, Kind};
 use super::pool::Pool;
 use super::{Fault, file};
 use crate::history::Progress;
 use crate::state::{
-    Account, ApiToken, AuditEntry, EnrolmentCode, EventQuery, Grant, HostRecord, HostToken, NewEvent, Page, SecretHash,
-    Session, Snapshot, StateStore, StoredAuditEntry, StoredEvent,
+    Account, ActionQuery, ApiToken, AuditEntry, EnrolmentCode, EventQuery, Grant, HostRecord, HostToken, NewEvent,
+    Page, SecretHash, Session, Snapshot, StateStore, StoredAuditEntry, StoredEvent,
 };
 use crate::{OpenError, StoreError};
 
@@ -26,7 +27,7 @@ pub(super) const KIND: Kind = Kind {
     file: "state.db",
     // "TomS" in ASCII.
     application_id: 0x546F_6D53,
-    migrations: &[include_str!("schema.sql")],
+    migrations: &[include_str!("schema.sql"), include_str!("schema-2.sql")],
     check_whole: true,
 };
 
@@ -191,6 +192,15 @@ impl StateStore for SqliteState {
             Ok(newest.unwrap_or(0).cast_unsigned())
         })
     }
+    fn put_action(&self, action: &Action) -> Result<bool, StoreError> {
+        self.write(|tx| actions::put(tx, action))
+    }
+    fn action(&self, id: ActionId) -> Result<Option<Action>, StoreError> {
+        self.read(|tx| actions::one(tx, id))
+    }
+    fn actions(&self, query: &ActionQuery) -> Result<Vec<Action>, StoreError> {
+        self.read(|tx| actions::list(tx, query))
+    }
     fn audit(&self, entry: &AuditEntry) -> Result<u64, StoreError> {
         self.write(|tx| events::audit(tx, entry))
     }
@@ -224,6 +234,7 @@ impl StateStore for SqliteState {
         // Events go in steps, so that a write never waits long for them.
         while self.write(|tx| events::prune(tx, events_before))? {}
         self.write(|tx| access::prune(tx, now))?;
+        self.write(|tx| actions::prune(tx, events_before))?;
         // So does what they leave.
         loop {
             let connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
