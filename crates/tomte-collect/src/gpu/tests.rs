@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 use std::fs::{create_dir_all, write};
 
 use proptest::prelude::*;
