@@ -87,10 +87,11 @@ with_zfs() {
     >"$root/etc/apt/sources.list"
   mount --bind /dev "$root/dev" || return 1
   mount -t proc proc "$root/proc" || return 1
-  inside "$root" sh -ec '
+  # shellcheck disable=SC2016  # the machine's own shell expands these
+  inside "$root" env backports="$suite-backports" sh -ec '
     apt-get -qq update
     apt-get -qq install --yes --no-install-recommends linux-headers-amd64
-    apt-get -qq install --yes --no-install-recommends -t '"$suite"'-backports zfs-dkms zfsutils-linux
+    apt-get -qq install --yes --no-install-recommends -t "$backports" zfs-dkms zfsutils-linux
     apt-get -qq clean
     kernel=$(ls /lib/modules | head -n 1)
     modinfo -k "$kernel" zfs
