@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tomte_model::{HostId, Report};
 use tomte_mqtt::client::{self, ConnectError, Connector, Driver, Settings, State};
-use tomte_mqtt::protocol::{Publish, Qos};
+use tomte_mqtt::protocol::{Publish, Subscription};
 use tomte_mqtt::session::Client;
 use tomte_mqtt::settings::{birth_topic, read_password};
 use tomte_mqtt::systant::Stats;
@@ -71,7 +71,6 @@ pub fn settings(config: &MqttConfig, host: HostId, name: &str) -> Result<Setting
     let birth = config.discovery.iter().map(|discovery| birth_topic(&discovery.prefix));
     // What others say of this host is put right.
     let own = Topics::new(&config.prefix, name).availability();
-    let subscriptions = birth.chain([own]).map(|topic| (topic, Qos::AtMostOnce));
     Ok(Settings {
         connector: Connector::new(config.address.clone(), &config.tls)?,
         client: Client {
@@ -79,7 +78,7 @@ pub fn settings(config: &MqttConfig, host: HostId, name: &str) -> Result<Setting
             username: config.username.clone(),
             password,
             keep_alive: config.ping,
-            subscriptions: subscriptions.collect(),
+            subscriptions: birth.chain([own]).map(Subscription::to).collect(),
         },
         version: config.version,
     })

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tomte_collect::{Root, Seat, Standing, SystemClock, boot_id, clock_synchronised, engine_sockets, hostname};
 use tomte_model::{Catalogue, Clock, EventKind, Moment, Severity};
 use tomte_mqtt::client::State as BrokerState;
-use tomte_mqtt::protocol::Qos;
+use tomte_mqtt::protocol::{Qos, Subscription};
 use tracing::{error, info, warn};
 
 use crate::actions::Desk;
@@ -411,7 +411,12 @@ impl Agent {
         self.takes_commands = self.desk.commands().borrow().is_some();
         if self.takes_commands {
             let topics = mqtt::commands::topics(&config.prefix, &self.name(), config.systant.is_some());
-            settings.client.subscriptions.extend(topics.iter().map(|(topic, _)| (topic.clone(), Qos::AtLeastOnce)));
+            settings.client.subscriptions.extend(topics.iter().map(|(topic, _)| Subscription {
+                filter: topic.clone(),
+                qos: Qos::AtLeastOnce,
+                // A request that was retained is refused, also when it is new.
+                retain_as_published: true,
+            }));
             publishing = publishing.with_commands(self.desk.clone(), self.name(), topics);
         } else {
             publishing.without_commands();

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::protocol::{self, Connect, Decoder, Packet, ProtocolError, Publish, Qos, Version};
+use crate::protocol::{self, Connect, Decoder, Packet, ProtocolError, Publish, Subscription, Version};
 
 /// Larger packets of others are skipped.
 pub const MOST_BYTES: u32 = 128 * 1024;
@@ -28,7 +28,7 @@ pub struct Client {
     /// The longest silence.
     pub keep_alive: Duration,
     /// What to listen to.
-    pub subscriptions: Vec<(String, Qos)>,
+    pub subscriptions: Vec<Subscription>,
 }
 
 // The password must not reach a log.
@@ -215,7 +215,7 @@ impl Session {
             }
             Packet::Subscribed(codes) => {
                 let refused = codes.iter().zip(&self.client.subscriptions).filter(|(code, _)| **code >= 0x80);
-                let refused: Vec<_> = refused.map(|(_, (filter, _))| filter.clone()).collect();
+                let refused: Vec<_> = refused.map(|(_, subscription)| subscription.filter.clone()).collect();
                 if !refused.is_empty() {
                     happened.push(Happened::NotSubscribed(refused));
                 }
@@ -332,7 +332,7 @@ mod tests {
             username: None,
             password: Some("secret".into()),
             keep_alive: Duration::from_secs(60),
-            subscriptions: vec![("homeassistant/status".into(), Qos::AtMostOnce)],
+            subscriptions: vec![Subscription::to("homeassistant/status".into())],
         }
     }
 

@@ -1,6 +1,6 @@
 //! From packets to bytes.
 
-use super::{Publish, Version};
+use super::{Publish, Subscription, Version};
 
 /// What a connection begins with.
 #[derive(Clone, Copy)]
@@ -90,16 +90,15 @@ pub fn puback(out: &mut Vec<u8>, id: u16) {
 }
 
 /// Adds a SUBSCRIBE to those topics.
-pub fn subscribe(out: &mut Vec<u8>, version: Version, id: u16, filters: &[(String, super::Qos)]) {
+pub fn subscribe(out: &mut Vec<u8>, version: Version, id: u16, wanted: &[Subscription]) {
     let mut body = id.to_be_bytes().to_vec();
     if version == Version::V5 {
         body.push(0);
     }
-    for (filter, qos) in filters {
-        text(&mut body, filter.as_bytes());
-        // MQTT 5 can tell what was published to be retained also when it is new.
-        let as_published = if version == Version::V5 { 0x08 } else { 0 };
-        body.push(u8::from(*qos) | as_published);
+    for subscription in wanted {
+        text(&mut body, subscription.filter.as_bytes());
+        let as_published = subscription.retain_as_published && version == Version::V5;
+        body.push(u8::from(subscription.qos) | u8::from(as_published) << 3);
     }
     packet(out, SUBSCRIBE, &body);
 }

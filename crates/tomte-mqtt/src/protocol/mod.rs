@@ -52,6 +52,26 @@ impl TryFrom<u8> for Qos {
     }
 }
 
+/// What is listened to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// The topics: one, or a pattern with `+` and `#`.
+    pub filter: String,
+    /// How surely.
+    pub qos: Qos,
+    /// Whether what was published to be kept says so also when it is new.
+    /// MQTT 5 alone can; without it, `retain` tells what is old.
+    pub retain_as_published: bool,
+}
+
+impl Subscription {
+    /// To topics that may miss a message, and that tell old from new.
+    #[must_use]
+    pub fn to(filter: String) -> Self {
+        Self { filter, qos: Qos::AtMostOnce, retain_as_published: false }
+    }
+}
+
 /// A message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publish {
@@ -62,7 +82,8 @@ pub struct Publish {
     /// How surely.
     pub qos: Qos,
     /// Whether the broker keeps it for those who come later; of a received
-    /// one, whether it was kept.
+    /// one, whether it was kept (or was sent to be, see
+    /// [`Subscription::retain_as_published`]).
     pub retain: bool,
 }
 

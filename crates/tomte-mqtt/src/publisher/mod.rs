@@ -203,6 +203,7 @@ impl Publisher {
     /// what they say of this host's availability is put right.
     pub fn heard(&mut self, message: &Publish) {
         if let Some((said, _)) = self.greeted
+            && !message.retain
             && message.topic == self.topics.availability()
             && message.payload != self.availability(said).payload
         {

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tomte_model::{BootId, Catalogue, Facet, HostId, Latest, Moment, Position, Report, Scope};
 use tomte_mqtt::client::{Connector, Driver, Settings, State, TlsFiles, run};
 use tomte_mqtt::discovery::Style;
-use tomte_mqtt::protocol::{Publish, Qos};
+use tomte_mqtt::protocol::{Publish, Qos, Subscription};
 use tomte_mqtt::session::Client;
 use tomte_mqtt::{Discovery, Kept, Options, Pace, Publisher};
 
@@ -312,7 +312,7 @@ impl Station {
             username: None,
             password: None,
             keep_alive: Duration::from_secs(60),
-            subscriptions: vec![("homeassistant/status".into(), Qos::AtMostOnce)],
+            subscriptions: vec![Subscription::to("homeassistant/status".into())],
         };
         let connector = Connector::new(address.parse().unwrap(), files).unwrap();
         let mut settings = Settings { connector, client, version: None };
