@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tomte_mqtt::client::{self, Address, ConnectError, Connector, Driver, Settings, State};
-use tomte_mqtt::protocol::{Publish, Subscription};
+use tomte_mqtt::protocol::{self, Publish};
 use tomte_mqtt::session::Client;
 use tomte_mqtt::settings::{birth_topic, read_password};
 
@@ -98,13 +98,13 @@ fn settings(config: &MqttConfig, address: Address, pin: &[u8; 32]) -> Result<Set
     };
     let mut subscriptions = Vec::new();
     if config.publish {
-        subscriptions.push(Subscription::to(format!("{}/+/availability", config.prefix)));
+        subscriptions.push(protocol::Subscription::to(format!("{}/+/availability", config.prefix)));
         if config.discovery().is_some() {
-            subscriptions.push(Subscription::to(birth_topic(&config.home_assistant.prefix)));
+            subscriptions.push(protocol::Subscription::to(birth_topic(&config.home_assistant.prefix)));
         }
     }
     if config.systant.listen {
-        subscriptions.push(Subscription::to(systant::TOPICS.to_owned()));
+        subscriptions.push(protocol::Subscription::to(systant::TOPICS.to_owned()));
     }
     let named = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let own: String = pin[..8].iter().map(|byte| format!("{byte:02x}")).collect();

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::protocol::{self, Connect, Decoder, Packet, ProtocolError, Publish, Subscription, Version};
+use crate::protocol::{self, Connect, Decoder, Packet, ProtocolError, Publish, Qos, Subscription, Version};
 
 /// Larger packets of others are skipped.
 pub const MOST_BYTES: u32 = 128 * 1024;

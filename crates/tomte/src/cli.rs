@@ -53,6 +53,9 @@ Look:
   change       What came, went, was judged or described otherwise
   catalogue    Every kind and field, with unit and meaning
 
+Act:
+  action       What hosts were asked to do, and decisions on it
+
 Keep:
   store        How much is kept, and its care: check, compact, backup, restore
   export       Write history to a file
