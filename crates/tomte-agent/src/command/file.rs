@@ -19,7 +19,7 @@ use tomte_model::{HostId, Plan, Risk};
 
 use super::LIST;
 use super::parameter::{Parameter, Rule, anchored};
-use crate::config::{ConfigError, advice, position};
+use crate::config::{ConfigError, complaint, position};
 
 /// The sample that `tomte-agent check --sample-commands` prints.
 pub const SAMPLE: &str = include_str!("sample.toml");
@@ -301,8 +301,10 @@ impl Commands {
             let (line, column) = position(text, offset);
             ConfigError::File { path: path.to_owned(), line, column, message }
         };
-        let file: FileEntry = toml::from_str(text)
-            .map_err(|error| wrong(error.span().map_or(0, |span| span.start), advice(error.message())))?;
+        let file: FileEntry = toml::from_str(text).map_err(|error| {
+            let (line, column, message) = complaint(text, &error);
+            ConfigError::File { path: path.to_owned(), line, column, message }
+        })?;
         let entry = file.commands;
         let mut commands =
             Self { per_minute: entry.per_minute.unwrap_or(30), key_file: entry.key_file, ..Self::default() };

@@ -72,13 +72,11 @@ impl Layer {
     /// What the file says.
     pub(super) fn file(path: PathBuf, text: &str) -> Result<Self, ConfigError> {
         let wrong = |error: toml::de::Error| {
-            let (line, column) = error.span().map_or((0, 0), |span| position(text, span.start));
-            ConfigError::File { path: path.clone(), line, column, message: advice(error.message()) }
+            let (line, column, message) = complaint(text, &error);
+            ConfigError::File { path: path.clone(), line, column, message }
         };
         let config: FileConfig = toml::from_str(text).map_err(wrong)?;
-        let mut lines = BTreeMap::new();
-        let tree = DeTable::parse(text).map_err(wrong)?;
-        note_lines("", &DeValue::Table(tree.into_inner()), text, &mut lines);
+        let lines = lines_of_keys(text).map_err(wrong)?;
         let origin = |key: &str| Origin::File { path: path.clone(), line: lines.get(key).copied().unwrap_or(0) };
         let mut layer = Self::default();
         flatten("", Value::Table(toml::from_str(text).map_err(wrong)?), &mut |key, value| {
@@ -170,6 +168,22 @@ pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
 }
 
+/// What is wrong with a file, and where: line, column, and a message that names
+/// the key whose value is not what it should be.
+pub(crate) fn complaint(text: &str, error: &toml::de::Error) -> (usize, usize, String) {
+    let (line, column) = error.span().map_or((0, 0), |span| position(text, span.start));
+    let mut message = advice(error.message());
+    // Only the key: the value may be a secret.
+    let key = text.lines().nth(line.wrapping_sub(1)).and_then(|line| match line.trim().strip_prefix('[') {
+        Some(table) => table.trim_start_matches('[').split_once(']').map(|(name, _)| name),
+        None => line.split_once('=').map(|(key, _)| key),
+    });
+    if let Some(key) = key.map(str::trim).filter(|key| message.starts_with("invalid ") && !key.is_empty()) {
+        message = format!("{key}: {message}");
+    }
+    (line, column, message)
+}
+
 /// Adds "did you mean" to a complaint that lists what it expected.
 pub(crate) fn advice(message: &str) -> String {
     let message = message.trim();
@@ -235,6 +249,14 @@ fn insert(table: &mut Table, key: &str, value: Value) {
     }
 }
 
+/// The line that each key stands in, by dotted path.
+pub(crate) fn lines_of_keys(text: &str) -> Result<BTreeMap<String, usize>, toml::de::Error> {
+    let mut lines = BTreeMap::new();
+    let tree = DeTable::parse(text)?;
+    note_lines("", &DeValue::Table(tree.into_inner()), text, &mut lines);
+    Ok(lines)
+}
+
 fn note_lines(prefix: &str, value: &DeValue<'_>, text: &str, lines: &mut BTreeMap<String, usize>) {
     let path = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
     match value {
@@ -266,6 +288,16 @@ mod tests {
         assert_eq!(position("ab\ncd", 0), (1, 1));
         assert_eq!(position("ab\nöd", 5), (2, 2));
         assert_eq!(position("", 99), (1, 1));
+    }
+
+    #[test]
+    fn a_complaint_names_the_key_and_never_its_value() {
+        let of = |text: &str| match Layer::file("a.toml".into(), text) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("taken: {text}"),
+        };
+        assert_eq!(of("\n[hub]\nurl = \"x\""), "a.toml:2:1: hub: invalid type: map, expected a string");
+        assert_eq!(of("roles = true"), "a.toml:1:9: roles: invalid type: boolean `true`, expected a sequence");
     }
 
     #[test]

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use crate::config::{advice, position};
+use crate::config::{complaint, lines_of_keys};
 
 pub(super) struct Old {
     table: Table,
@@ -17,13 +16,11 @@ pub(super) struct Old {
 impl Old {
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let wrong = |error: toml::de::Error| {
-            let (line, column) = error.span().map_or((0, 0), |span| position(text, span.start));
-            format!("line {line}, column {column}: {}", advice(error.message()))
+            let (line, column, message) = complaint(text, &error);
+            format!("line {line}, column {column}: {message}")
         };
         let table = toml::from_str(text).map_err(wrong)?;
-        let mut lines = BTreeMap::new();
-        let tree = DeTable::parse(text).map_err(wrong)?;
-        note_lines("", &DeValue::Table(tree.into_inner()), text, &mut lines);
+        let lines = lines_of_keys(text).map_err(wrong)?;
         Ok(Self { table, lines, notes: Vec::new() })
     }
 
@@ -108,26 +105,5 @@ fn flatten(prefix: &str, value: &Value, out: &mut Vec<(String, String)>) {
             out.push((prefix.to_owned(), "***".to_owned()));
         }
         value => out.push((prefix.to_owned(), value.to_string())),
-    }
-}
-
-fn note_lines(prefix: &str, value: &DeValue<'_>, text: &str, lines: &mut BTreeMap<String, usize>) {
-    let path = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
-    match value {
-        DeValue::Table(table) => {
-            for (key, value) in table {
-                let path = path(key.get_ref());
-                lines.insert(path.clone(), position(text, key.span().start).0);
-                note_lines(&path, value.get_ref(), text, lines);
-            }
-        }
-        DeValue::Array(values) => {
-            for (index, value) in values.iter().enumerate() {
-                let path = path(&index.to_string());
-                lines.insert(path.clone(), position(text, value.span().start).0);
-                note_lines(&path, value.get_ref(), text, lines);
-            }
-        }
-        _ => {}
     }
 }
