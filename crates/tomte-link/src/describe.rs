@@ -15,7 +15,7 @@ use crate::convert::checked;
 use crate::encode::limited;
 use crate::error::LinkError;
 use crate::limits::Limits;
-use crate::names::name;
+use crate::names::described;
 
 /// No description of a kind is longer than this.
 pub(crate) const KIND_BYTES: usize = 64 * 1024;
@@ -200,11 +200,11 @@ pub(crate) fn to_wire(kind: &KindDef) -> Kind {
 pub(crate) fn from_wire(kind: Kind, limits: &Limits) -> Result<KindDef, LinkError> {
     let limit = limits.text_bytes;
     let text = |text: String| -> Result<Cow<'static, str>, LinkError> { Ok(checked(text, limit)?.into()) };
-    let short = |text: String| -> Result<Cow<'static, str>, LinkError> { Ok(name(checked(text, limit)?)) };
+    let short = |text: String| -> Result<Cow<'static, str>, LinkError> { Ok(described(checked(text, limit)?)) };
     limited("fields of a kind", kind.fields.len(), limits.fields)?;
     let facet = |facet: KindFacet| Ok(FacetDef { name: short(facet.name)?, owner: facet.owner });
     let field = |field: KindField| {
-        let renamed: Vec<_> = field.renamed_from.into_iter().map(short).collect::<Result<_, LinkError>>()?;
+        let renamed: Vec<_> = field.renamed_from.into_iter().map(text).collect::<Result<_, LinkError>>()?;
         Ok(FieldDef {
             name: short(field.name)?,
             facet: short(field.facet)?,

@@ -163,6 +163,8 @@ pub(super) struct Writer {
     dictionary: Dictionary,
     recorder: Recorder,
     journal: Journal,
+    /// What is to be committed next.
+    batch: Vec<Write>,
     /// Outboxes of which the table does not say all that arrived; the journal
     /// does.
     unsaved: HashSet<(HostId, u64)>,
@@ -185,12 +187,19 @@ impl Writer {
         }
         let dictionary = Dictionary::new(options.series_per_host, Rules::new(&options.retention));
         let recorder = Recorder::default();
-        let (old_epochs, unused_frames) = (Vec::new(), Vec::new());
-        #[rustfmt::skip]
-        let writer = Self {
-            connection, options, shared, queue, dictionary, recorder, journal, unsaved, old_epochs, unused_frames,
-        };
-        writer
+        Self {
+            connection,
+            options,
+            shared,
+            queue,
+            dictionary,
+            recorder,
+            journal,
+            batch: Vec::new(),
+            unsaved,
+            old_epochs: Vec::new(),
+            unused_frames: Vec::new(),
+        }
     }
 
     /// Works until told to stop, or until nobody can ask for anything.
@@ -199,8 +208,8 @@ impl Writer {
             let control = match job {
                 Job::Control(control) => Some(control),
                 Job::Write(write) => {
-                    let (batch, control) = self.gather(*write);
-                    self.commit(batch);
+                    let control = self.gather(*write);
+                    self.commit();
                     control
                 }
             };
@@ -214,36 +223,37 @@ impl Writer {
 
     /// Waits for more writes until the window ends, the batch is full, or
     /// something else is asked for. What waits by then comes along.
-    fn gather(&mut self, first: Write) -> (Vec<Write>, Option<Control>) {
+    fn gather(&mut self, first: Write) -> Option<Control> {
         let deadline = Instant::now() + self.options.commit_window;
-        let mut batch = vec![first];
-        while batch.len() < self.options.commit_batch {
+        self.batch.push(first);
+        while self.batch.len() < self.options.commit_batch {
             let left = deadline.saturating_duration_since(Instant::now());
             let job = self.queue.recv_timeout(left);
             match job {
-                Ok(Job::Write(write)) => batch.push(*write),
-                Ok(Job::Control(control)) => return (batch, Some(control)),
+                Ok(Job::Write(write)) => self.batch.push(*write),
+                Ok(Job::Control(control)) => return Some(control),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
         // What waits already comes along: one commit costs less than two.
-        while batch.len() < self.options.commit_batch.saturating_mul(AT_MOST) {
+        while self.batch.len() < self.options.commit_batch.saturating_mul(AT_MOST) {
             match self.queue.try_recv() {
-                Ok(Job::Write(write)) => batch.push(*write),
-                Ok(Job::Control(control)) => return (batch, Some(control)),
+                Ok(Job::Write(write)) => self.batch.push(*write),
+                Ok(Job::Control(control)) => return Some(control),
                 Err(_) => break,
             }
         }
-        (batch, None)
+        None
     }
 
-    /// Commits a batch, then tells everybody in it.
-    fn commit(&mut self, writes: Vec<Write>) {
+    /// Commits the batch, then tells everybody in it.
+    fn commit(&mut self) {
+        let mut writes = std::mem::take(&mut self.batch);
         self.journal.begin();
         match self.write(&writes) {
             Ok(batch) => {
                 self.publish(batch.received, &batch.declared, &batch.records);
-                for (write, outcome) in writes.into_iter().zip(batch.outcomes) {
+                for (write, outcome) in writes.drain(..).zip(batch.outcomes) {
                     write.tell(outcome);
                 }
             }
@@ -254,11 +264,13 @@ impl Writer {
                 self.recorder.forget();
                 self.journal.roll_back();
                 *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
-                for write in writes {
+                for write in writes.drain(..) {
                     write.fail(error.clone());
                 }
             }
         }
+        // Its room serves the next one.
+        self.batch = writes;
     }
 
     fn write(&mut self, writes: &[Write]) -> Result<Batch, Fault> {
