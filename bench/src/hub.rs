@@ -56,12 +56,6 @@ impl Hub {
             Transport::Tls => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
         };
         let mut command = Command::new(program);
-        // As the service has it, see packaging/systemd/tomte-hub.service.
-        command.envs([
-            ("MALLOC_ARENA_MAX", "2"),
-            ("MALLOC_TRIM_THRESHOLD_", "131072"),
-            ("MALLOC_MMAP_THRESHOLD_", "65536"),
-        ]);
         command.arg("hub").arg("--data").arg(&data).arg("--listen").arg(listen.to_string());
         let mut process = Running::start(command, work.join("hub.log"))?;
         let admin = Client::unix(data.join("hub.sock"));

@@ -31,7 +31,7 @@ static KNOWN: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
     known
 });
 
-static DESCRIBED: LazyLock<RwLock<HashSet<&'static str>>> = LazyLock::default();
+static DESCRIBED: LazyLock<RwLock<HashSet<&'static str>>> = LazyLock::new(RwLock::default);
 
 /// The text as a name: the catalogue's own where it has it, or one of a kind
 /// that was described.

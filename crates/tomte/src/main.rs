@@ -1,5 +1,8 @@
 //! The command line of Tomte; see the library beside it.
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> std::process::ExitCode {
     tomte::main()
 }
