@@ -239,6 +239,7 @@ fn facet(target: &Target, report: &Report, power: &str) -> Facet {
     };
     let mut facet = Facet::extra("disk", target.name.clone().unwrap_or_else(own), "smart");
     facet.text("power", power);
+    facet.text("smart_device", target.called());
     facet.text("controller", target.kind.clone().unwrap_or_default());
     report.write(&mut facet, power != "active");
     facet
@@ -250,6 +251,14 @@ impl Target {
         match &self.kind {
             Some(kind) => format!("{} {kind}", self.device),
             None => self.device.clone(),
+        }
+    }
+
+    /// What people call it. Behind a controller several disks share a device.
+    fn called(&self) -> &str {
+        match &self.kind {
+            Some(kind) if kind.contains(',') => kind,
+            _ => self.device.strip_prefix("/dev/").unwrap_or(&self.device),
         }
     }
 

@@ -174,6 +174,8 @@ pub struct App {
     pub(crate) link: Link,
     /// When anything was last heard.
     pub(crate) heard: Option<Timestamp>,
+    /// What belongs to the picture but is not told live is still to be asked.
+    pub(crate) behind: bool,
     pub(crate) world: World,
     pub(crate) frozen: Option<Frozen>,
     pub(crate) travel: Option<Travel>,
@@ -236,6 +238,7 @@ impl App {
             ahead: 0,
             link: Link::Connecting(now),
             heard: None,
+            behind: false,
             world: World::default(),
             frozen: None,
             travel: None,

@@ -7,7 +7,7 @@ use tomte_api::resource::Resource;
 use tomte_model::{Status, Unit};
 
 use crate::units;
-use crate::world::Known;
+use crate::world::{Known, said};
 
 /// How several resources of a kind become one cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -294,7 +294,7 @@ fn cell(source: &Source, known: &Known, arrows: [&str; 2]) -> Cell {
         Source::News => match (known.host.reason.as_str(), &known.last_event) {
             ("", None) => Cell::default(),
             ("", Some(event)) => {
-                Cell { text: event.message.clone(), value: Some(event.at.millis() as f64), ..Cell::default() }
+                Cell { text: said(event).to_owned(), value: Some(event.at.millis() as f64), ..Cell::default() }
             }
             (reason, _) => {
                 Cell { text: reason.to_owned(), value: Some(f64::MAX), status: known.host.status, ..Cell::default() }

@@ -91,7 +91,8 @@ pub(crate) fn fleet_columns(app: &App, total: u16) -> Vec<FleetColumn> {
         Source::Name => name,
         Source::Graph if total >= 160 => 21,
         // Where little else is left, a short word is better than none.
-        Source::News if total < 100 => 14,
+        Source::News if total < 70 => 14,
+        Source::News if total < 100 => 24,
         _ => COLUMNS[place]
             .width
             .max(COLUMNS[place].title.len() as u16 * u16::from(!matches!(COLUMNS[place].source, Source::News))),

@@ -176,10 +176,17 @@ fn cell(app: &App, resource: &Resource, show: &Show) -> Cell {
                 let text = resource.attributes.get(*attribute).map(written).unwrap_or_default();
                 Cell::new(text, if resource.status.is_some() { Tone::Status(resource.status) } else { Tone::Dim })
             } else {
-                Cell::new(resource.reason.clone(), Tone::Status(resource.status))
+                Cell::new(without_name(resource), Tone::Status(resource.status))
             }
         }
     }
+}
+
+/// Why it stands as it does. Its name, with which many a reason begins, stands
+/// in the row already, and would take the room of the rest.
+fn without_name(resource: &Resource) -> String {
+    let rest = resource.reason.strip_prefix(resource.name.as_str()).and_then(|rest| rest.strip_prefix(' '));
+    rest.unwrap_or(&resource.reason).to_owned()
 }
 
 /// Below each resource, what its lists say: a guest's interfaces, the tasks of
@@ -270,7 +277,7 @@ pub(crate) fn natural(a: &str, b: &str) -> std::cmp::Ordering {
 }
 
 fn problems(app: &App) -> Grid {
-    let heads = vec![head("", 8, false), head("", 0, false), head("", 12, false)];
+    let heads = vec![head("", 8, false), head("", 0, false), head("", 6, true)];
     let Some(known) = app.current() else { return Grid { heads, rows: Vec::new() } };
     let now = app.moment();
     let rows = known
@@ -284,7 +291,7 @@ fn problems(app: &App) -> Grid {
                 cells: vec![
                     Cell::new(problem.status.as_str(), Tone::Status(Some(problem.status))),
                     Cell::plain(problem.reason.clone()),
-                    Cell::dim(format!("for {}", units::age(problem.since, now))),
+                    Cell::dim(units::age(problem.since, now)),
                 ],
                 about: key.map(|key| (key, Some(field.to_owned()))),
                 status: Some(problem.status),

@@ -29,6 +29,9 @@ pub(crate) struct Search {
     pub(crate) hits: Vec<Hit>,
     pub(crate) cursor: Cursor,
     pub(crate) waiting: Option<u64>,
+    /// Enter was pressed before there was anything to open: the first that is
+    /// found is.
+    pub(crate) opening: bool,
     pub(crate) trouble: Option<String>,
 }
 

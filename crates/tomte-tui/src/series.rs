@@ -102,10 +102,14 @@ impl Points {
             return slots;
         }
         let mut weights = vec![0_u32; count];
-        let mut before: Option<Point> = None;
+        let usual = self.usual_gap();
+        let mut paces = vec![usual; count];
+        let mut before: Option<(Point, i64)> = None;
+        let mut pace = Pace::default();
         for point in &self.points {
+            let apart = pace.at(point.at).unwrap_or(usual).max(usual);
             if point.at < from {
-                before = Some(*point);
+                before = Some((*point, apart));
                 continue;
             }
             if point.at > to {
@@ -124,18 +128,22 @@ impl Points {
                 },
             });
             weights[place] += 1;
+            paces[place] = apart;
         }
-        let reach = (self.usual_gap() * 5 / 2).max(span / count as i64);
         let last = self.points.back().map_or(i64::MIN, |point| point.at);
         let mut held = before;
         for (place, slot) in slots.iter_mut().enumerate() {
-            if slot.is_some() {
-                held = *slot;
+            if let Some(slot) = *slot {
+                held = Some((slot, paces[place]));
                 continue;
             }
             let begins = from + (span as i128 * place as i128 / count as i128) as i64;
             // Behind the newest reading nothing is known yet.
-            if let Some(known) = held.filter(|known| begins - known.at <= reach && begins <= last) {
+            let reaches = |(known, apart): &(Point, i64)| {
+                let reach = (apart * 5 / 2).max(span / count as i64);
+                begins - known.at <= reach && begins <= last
+            };
+            if let Some((known, _)) = held.filter(reaches) {
                 *slot = Some(Point { min: known.mean, max: known.mean, ..known });
             }
         }
@@ -180,6 +188,23 @@ impl Points {
     }
 }
 
+/// How far apart readings were when one was taken: the smaller of the two
+/// distances before it, so that a time without any readings is no pace.
+#[derive(Default)]
+struct Pace {
+    last: Option<i64>,
+    gap: Option<i64>,
+}
+
+impl Pace {
+    /// The pace at the next reading; `None` where too little is known.
+    fn at(&mut self, at: i64) -> Option<i64> {
+        let gap = self.last.replace(at).map(|last| at.saturating_sub(last))?;
+        let before = self.gap.replace(gap)?;
+        Some(before.min(gap))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +229,20 @@ mod tests {
         assert_eq!(slots[0].map(|slot| (slot.min, slot.max)), Some((1.0, 3.0)));
         assert_eq!(means(&known.slots(0, 0, 3)), [None, None, None]);
         assert!(known.slots(0, 10, 0).is_empty());
+    }
+
+    #[test]
+    fn what_was_read_rarely_has_no_gaps_because_more_is_read_now() {
+        let rarely = (0..20).map(|n| (n * 30_000, 1.0));
+        let often = (0..100).map(|n| (600_000 + n * 1_000, 2.0));
+        let known = points(&rarely.chain(often).collect::<Vec<_>>());
+        let slots = known.slots(0, 690_000, 69);
+        assert!(slots.iter().all(Option::is_some), "{:?}", means(&slots));
+        // A time without readings still is one, on either side.
+        let known =
+            points(&(0..=10).map(|n| n * 30_000).chain([900_000, 1_500_000]).map(|at| (at, 1.0)).collect::<Vec<_>>());
+        let gaps = known.slots(0, 1_510_000, 151).iter().filter(|slot| slot.is_none()).count();
+        assert!(gaps > 90, "{gaps}");
     }
 
     #[test]

@@ -163,6 +163,14 @@ pub(crate) fn blank(reference: ResourceRef, host: &str) -> Resource {
     }
 }
 
+/// What an event says. Of which thing it says it stands beside it, and need not
+/// be said twice.
+pub(crate) fn said(event: &Event) -> &str {
+    let subject = event.subject.as_deref().unwrap_or_default();
+    let rest = event.message.strip_prefix(subject).and_then(|rest| rest.strip_prefix(": "));
+    rest.filter(|_| !subject.is_empty()).unwrap_or(&event.message)
+}
+
 /// All that is known.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct World {

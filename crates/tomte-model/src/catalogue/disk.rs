@@ -24,6 +24,11 @@ pub(super) static DISK: KindDef = KindDef {
         AttributeDef::new("io", "removable", "Whether its medium can be taken out."),
         AttributeDef::new(
             "smart",
+            "smart_device",
+            "The name the kernel gave it, or its place on its controller, when it was asked: what people call it.",
+        ),
+        AttributeDef::new(
+            "smart",
             "smart_model",
             "What the disk calls itself; behind a RAID controller or a bridge to USB, only this is its own.",
         ),
@@ -96,7 +101,7 @@ static FIELDS: [FieldDef; 29] = [
     field("queue_length", Unit::Number, Resolution::HUNDREDTH, "How many requests were under way on average."),
     field("size_bytes", Unit::Bytes, Resolution::ONE, "How much it holds."),
     number("failing", "1 when the disk itself says that it fails or will soon, 0 when it says that it does not.")
-        .judged(critical_above(1.0, 0.5, 0), "{name} says that it is failing[: {trouble}]")
+        .judged(critical_above(1.0, 0.5, 0), "{smart_device|name}[ ({smart_model})] says that it is failing[: {trouble}]")
         .in_home_assistant(HomeAssistant::MAIN),
     smart("temperature_celsius", Unit::Celsius, Resolution::TENTH, "How warm it is; missing while it sleeps.")
         .in_home_assistant(HomeAssistant::class("temperature")),
@@ -107,7 +112,7 @@ static FIELDS: [FieldDef; 29] = [
         "The warmest it may be: as the disk itself says, else 60 °C where it turns and 75 °C where it does not.",
     ),
     smart("headroom_celsius", Unit::Celsius, Resolution::TENTH, "What is left to the warmest it may be.")
-        .judged(below(5.0, 0.0, 3.0, 0), "{name} is {value} below the warmest it may be"),
+        .judged(below(5.0, 0.0, 3.0, 0), "{smart_device|name}[ ({smart_model})] is {value} below the warmest it may be"),
     seconds("power_on_seconds", "How long it has been powered in its life."),
     number("power_cycles", "How often it was powered."),
     number("unsafe_shutdowns", "How often its power went away without notice."),
@@ -117,7 +122,7 @@ static FIELDS: [FieldDef; 29] = [
         Resolution::BASIS_POINT,
         "The used part of the endurance that its maker promises; may pass 100 %.",
     )
-    .judged(above(0.80, 0.95, 0.0, 0), "{name} has used {value} of its endurance")
+    .judged(above(0.80, 0.95, 0.0, 0), "{smart_device|name}[ ({smart_model})] has used {value} of its endurance")
     .in_home_assistant(HomeAssistant::MAIN),
     seconds(
         "wear_remaining_seconds",
@@ -125,22 +130,22 @@ static FIELDS: [FieldDef; 29] = [
     )
     .judged(
         Threshold { critical: None, ..below(7_776_000.0, 0.0, 864_000.0, 86_400) },
-        "the endurance of {name} will be used up in {value}",
+        "the endurance of {smart_device|name}[ ({smart_model})] will be used up in {value}",
     ),
     smart("spare_ratio", Unit::Ratio, Resolution::BASIS_POINT, "What is left of its spare blocks.")
-        .judged(below(0.20, 0.10, 0.02, 0), "{name} has {value} of its spare blocks left"),
+        .judged(below(0.20, 0.10, 0.02, 0), "{smart_device|name}[ ({smart_model})] has {value} of its spare blocks left"),
     number("media_errors", "Data that it could not read or write correctly, over its life.")
-        .judged(warning_above(1.0, 0.5, 0), "{name} has counted {value} media errors"),
+        .judged(warning_above(1.0, 0.5, 0), "{smart_device|name}[ ({smart_model})] has counted {value} media errors"),
     number("reallocated_sectors", "Bad sectors that it has replaced by spare ones.")
-        .judged(above(1.0, 100.0, 0.5, 0), "{name} has replaced {value} bad sectors"),
+        .judged(above(1.0, 100.0, 0.5, 0), "{smart_device|name}[ ({smart_model})] has replaced {value} bad sectors"),
     number("pending_sectors", "Sectors that it cannot read at present and will replace when they are written.")
-        .judged(above(1.0, 10.0, 0.5, 0), "{name} has {value} sectors that it cannot read"),
+        .judged(above(1.0, 10.0, 0.5, 0), "{smart_device|name}[ ({smart_model})] has {value} sectors that it cannot read"),
     number("uncorrectable_sectors", "Sectors that it could not read when it looked at them by itself.")
-        .judged(above(1.0, 10.0, 0.5, 0), "{name} has found {value} sectors that cannot be corrected"),
+        .judged(above(1.0, 10.0, 0.5, 0), "{smart_device|name}[ ({smart_model})] has found {value} sectors that cannot be corrected"),
     number("interface_errors", "Transfers that were damaged on their way, mostly by a bad cable."),
     number("logged_errors", "The errors in its log, over its life."),
     number("self_test_failed", "1 when its last self-test found something, else 0; missing when it never had one.")
-        .judged(warning_above(1.0, 0.5, 0), "the last self-test of {name} failed[: {self_test}]"),
+        .judged(warning_above(1.0, 0.5, 0), "the last self-test of {smart_device|name}[ ({smart_model})] failed[: {self_test}]"),
     seconds("self_test_age_seconds", "How long it was powered since its last self-test."),
     bytes("life_written_bytes", "All that was ever written to it, where it counts that."),
     bytes("life_read_bytes", "All that was ever read from it, where it counts that."),

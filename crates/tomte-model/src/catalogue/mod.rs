@@ -144,7 +144,8 @@ pub struct FieldDef {
     /// The reason of a problem; `{name}`, `{value}` and the facet's attributes
     /// are filled in: `"{name} is {value} full"`. What stands in square
     /// brackets is left out where the attribute in it is missing:
-    /// `"{name} failed[: {result}]"`.
+    /// `"{name} failed[: {result}]"`. Of several words, `{label|name}`, the
+    /// first that is known is said.
     pub phrase: Text,
     /// How Home Assistant should show it.
     pub home_assistant: HomeAssistant,
@@ -196,10 +197,13 @@ impl FieldDef {
         if self.phrase.is_empty() {
             return format!("{name}: {} is {value}", self.name);
         }
-        let word = |key: &str| match key {
-            "name" => Some(name.to_owned()),
-            "value" => Some(value.clone()),
-            attribute => facet.attribute(attribute).map(ToString::to_string),
+        // Of several words, the first that is known.
+        let word = |keys: &str| {
+            keys.split('|').find_map(|key| match key {
+                "name" => Some(name.to_owned()),
+                "value" => Some(value.clone()),
+                attribute => facet.attribute(attribute).map(ToString::to_string),
+            })
         };
         let mut reason = String::new();
         let mut rest = self.phrase.as_ref();
@@ -577,6 +581,9 @@ mod tests {
         assert_eq!(says(phrase, &facet), "nginx failed 2 times");
         facet.text("result", "exit-code [1] {name}");
         assert_eq!(says(phrase, &facet), "nginx failed 2 times: exit-code [1] {name}");
+        assert_eq!(says("{exit|signal|name} failed", &facet), "nginx failed");
+        facet.text("signal", "9");
+        assert_eq!(says("{exit|signal|name} failed", &facet), "9 failed");
         // What somebody else describes may be anything.
         for strange in ["{", "[", "a[{", "[{x]", "}{", "ä[ö", "{{}}", "[]"] {
             let _ = says(strange, &facet);

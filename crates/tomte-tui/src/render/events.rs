@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::layout;
 use crate::text::wrap;
 use crate::units;
+use crate::world::said;
 
 pub(super) fn draw(app: &App, buffer: &mut Buffer, area: Rect) {
     if area.height == 0 {
@@ -72,7 +73,7 @@ fn row(app: &App, buffer: &mut Buffer, area: Rect, event: &Event) {
         column(20, &event.kind, app.theme.dim);
     }
     let plain = if event.severity > tomte_model::Severity::Info { style } else { app.theme.base };
-    column(area.width, &event.message, plain);
+    column(area.width, said(event), plain);
 }
 
 /// Everything about an event, line by line.
@@ -89,7 +90,7 @@ pub(super) fn detail(app: &App, event: &Event, width: u16) -> Vec<(String, Strin
     lines.extend(event.details.iter().map(|(key, value)| (key.clone(), value.clone())));
     let room = usize::from(width.saturating_sub(18)).max(10);
     let mut all: Vec<(String, String)> = Vec::new();
-    for text in wrap(&event.message, usize::from(width).max(10), 12, app.glyphs.ellipsis) {
+    for text in wrap(said(event), usize::from(width).max(10), 12, app.glyphs.ellipsis) {
         all.push((String::new(), text));
     }
     all.push((String::new(), String::new()));

@@ -139,6 +139,7 @@ fn draw_help(app: &App, buffer: &mut Buffer, list: Rect, lines: Vec<help::Line>,
 
 fn draw_search(app: &App, buffer: &mut Buffer, area: Rect, list: Rect, search: &Search) {
     let note = match search.hits.len() {
+        _ if search.opening => "opens what is found …".to_owned(),
         _ if search.waiting.is_some() => "searching …".to_owned(),
         0 => String::new(),
         1 => "1 found".to_owned(),

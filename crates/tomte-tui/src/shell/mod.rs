@@ -117,6 +117,7 @@ impl Shell {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut drawn = Instant::now() - FRAME;
         let mut waiting = true;
+        let mut whole = false;
         self.draw()?;
         loop {
             let [terminated, hung_up, interrupted] = ends.as_mut_slice() else { return Ok(()) };
@@ -148,6 +149,10 @@ impl Shell {
                 return Ok(());
             }
             waiting |= self.app.take_dirty();
+            // What was started for is shown as soon as it is there.
+            if !whole && self.app.complete() {
+                (whole, urgent) = (true, true);
+            }
             if waiting && (urgent || drawn.elapsed() >= FRAME) {
                 self.draw()?;
                 drawn = Instant::now();

@@ -113,15 +113,13 @@ mod tests {
 
     use super::*;
 
-    /// Set where the test is the program that panics.
-    const PANICKING: &str = "TOMTE_TUI_PANICS_IN_THIS_TEST";
+    /// Set where a test is the program in the terminal.
+    const INSIDE: &str = "TOMTE_TUI_TEST_IN_A_TERMINAL";
 
-    #[test]
-    fn a_panic_gives_the_terminal_back() {
-        if std::env::var_os(PANICKING).is_some() {
-            let _screen = Screen::enter(true).unwrap();
-            panic!("as it should");
-        }
+    /// This test once more, as the program in a terminal; keys are pressed once
+    /// it wants them. Returns the screen, and the state that the terminal was
+    /// left in.
+    fn in_a_terminal(name: &str, keys: Option<&str>) -> (String, String) {
         let folder = tempfile::tempdir().unwrap();
         let tmux = |args: &[&str]| {
             let socket = folder.path().join("tmux");
@@ -130,19 +128,73 @@ mod tests {
             String::from_utf8(output.stdout).unwrap()
         };
         let test = std::env::current_exe().unwrap();
-        let name = "shell::terminal::tests::a_panic_gives_the_terminal_back";
+        let name = format!("shell::terminal::tests::{name}");
         let script = format!(
-            "{PANICKING}=1 '{}' --exact {name} --nocapture; echo over; tmux wait-for -S over; read end",
+            "{INSIDE}=1 '{}' --exact {name} --nocapture; echo over; tmux wait-for -S over; read end",
             test.display()
         );
         tmux(&["new-session", "-d", "-x", "100", "-y", "50", "sh", "-c", &script]);
+        if let Some(keys) = keys {
+            tmux(&["wait-for", "keys"]);
+            tmux(&["send-keys", keys]);
+        }
         tmux(&["wait-for", "over"]);
-        let (screen, state) = (
-            tmux(&["capture-pane", "-p"]),
-            tmux(&["display-message", "-p", "#{alternate_on}#{mouse_any_flag}#{cursor_flag}"]),
-        );
+        let state = tmux(&["display-message", "-p", "#{alternate_on}#{mouse_any_flag}#{cursor_flag}"]);
+        let screen = tmux(&["capture-pane", "-p"]);
         tmux(&["kill-server"]);
+        (screen, state.trim().to_owned())
+    }
+
+    #[test]
+    fn a_panic_gives_the_terminal_back() {
+        if std::env::var_os(INSIDE).is_some() {
+            let _screen = Screen::enter(true).unwrap();
+            panic!("as it should");
+        }
+        let (screen, state) = in_a_terminal("a_panic_gives_the_terminal_back", None);
         assert!(screen.contains("as it should") && screen.contains("over"), "the panic can be read:\n{screen}");
-        assert_eq!(state.trim(), "001", "the usual screen, no mouse, a cursor");
+        assert_eq!(state, "001", "the usual screen, no mouse, a cursor");
+    }
+
+    #[test]
+    fn a_key_that_comes_together_with_another_size_is_not_lost() {
+        if std::env::var_os(INSIDE).is_some() {
+            return press_and_resize();
+        }
+        let (screen, _) = in_a_terminal("a_key_that_comes_together_with_another_size_is_not_lost", Some("x"));
+        assert!(screen.contains("both came"), "{screen}");
+    }
+
+    /// Has a change of size and a key wait for each other, in that order, before
+    /// either is looked at.
+    fn press_and_resize() {
+        use futures_util::StreamExt;
+        use rustix::event::{PollFd, PollFlags, poll};
+        use rustix::process::{Signal, getpid, kill_process};
+
+        let screen = Screen::enter(false).unwrap();
+        // Now it listens to both.
+        crossterm::event::poll(std::time::Duration::ZERO).unwrap();
+        kill_process(getpid(), Signal::WINCH).unwrap();
+        Command::new("tmux").args(["wait-for", "-S", "keys"]).status().unwrap();
+        let stdin = io::stdin();
+        poll(&mut [PollFd::new(&stdin, PollFlags::IN)], None).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let came = runtime.block_on(async {
+            let mut keys = crossterm::event::EventStream::new();
+            let mut came = Vec::new();
+            while came.len() < 2 {
+                let limit = tokio::time::sleep(std::time::Duration::from_secs(20));
+                tokio::select! {
+                    event = keys.next() => came.push(event.unwrap().unwrap()),
+                    () = limit => break,
+                }
+            }
+            came
+        });
+        drop(screen);
+        let keys = came.iter().filter(|event| matches!(event, crossterm::event::Event::Key(_)));
+        assert_eq!((keys.count(), came.len()), (1, 2), "{came:?}");
+        println!("both came");
     }
 }

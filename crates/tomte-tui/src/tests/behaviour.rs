@@ -109,6 +109,40 @@ fn what_was_under_way_when_the_hub_was_lost_is_asked_for_again() {
 }
 
 #[test]
+fn nothing_stands_before_the_hosts_in_the_queue() {
+    let asked = |rig: &Rig| rig.effects.iter().filter(|effect| matches!(effect, Effect::Ask(..))).count();
+    let mut rig = Rig::new((120, 40));
+    for _ in 0..2 {
+        rig.effects.clear();
+        rig.event(Event::Connected);
+        assert_eq!((subscriptions(&rig.effects).len(), asked(&rig)), (1, 0), "{:?}", rig.effects);
+        rig.tell("fleet", Body::Snapshot(fleet(3)));
+        assert_eq!(asked(&rig), 3, "the catalogue, events and the little charts: {:?}", rig.effects);
+        rig.tell("fleet", Body::Delta(delta()));
+        assert_eq!(asked(&rig), 3, "once for a connection");
+    }
+}
+
+#[test]
+fn enter_in_a_search_that_has_found_nothing_yet_opens_what_it_finds() {
+    let searched = |question: &Question| matches!(question, Question::Search(_));
+    let found = || Ok(Answer::Found(vec![sample::resource(host_id(1), "service", "nginx", &[])]));
+    let mut rig = Rig::fleet((120, 40), fleet(3));
+    rig.keys("<ctrl-k>nginx<enter>");
+    assert!(rig.screen().contains("opens what is found"), "{}", rig.screen());
+    rig.answer(searched, found());
+    assert_eq!((rig.app.view, rig.app.host.id), (View::Host, Some(host_id(1))));
+    // Who types on does not want that any more.
+    let mut rig = Rig::fleet((120, 40), fleet(3));
+    rig.keys("<ctrl-k>ngin<enter>x").answer(searched, found());
+    assert!(rig.app.overlay.is_some() && rig.app.view == View::Fleet, "{}", rig.screen());
+    // And nothing is nothing, also when something turns up later.
+    let mut rig = Rig::fleet((120, 40), fleet(3));
+    rig.keys("<ctrl-k>nginx<enter>").answer(searched, Ok(Answer::Found(Vec::new())));
+    assert!(rig.screen().contains("nothing of that name"), "{}", rig.screen());
+}
+
+#[test]
 fn a_late_message_of_a_former_subscription_counts_for_nothing() {
     let mut rig = Rig::fleet((120, 40), fleet(3));
     let stranger = Delta { removed_hosts: vec![host_id(0), host_id(1)], ..delta() };
@@ -201,9 +235,9 @@ fn panels_are_gone_through_zoomed_and_filtered() {
     assert_eq!(rig.app.host.focus, "problems");
     rig.app.host.focus = "services".to_owned();
     rig.keys("e");
-    assert!(rig.screen().contains("nginx failed: e"), "{}", rig.screen());
+    assert!(rig.line("nginx ").contains(" failed: exit"), "the name is said once: {}", rig.screen());
     rig.keys("/postgres<enter>");
-    assert!(!rig.screen().contains("nginx failed: e") && rig.screen().contains("postgresql"), "{}", rig.screen());
+    assert!(!rig.screen().contains("nginx") && rig.screen().contains("postgresql"), "{}", rig.screen());
     // A panel without data is not there.
     let id = rig.app.host.id.unwrap();
     let lone: Vec<Resource> = vec![sample::resource(id, "memory", "memory", &[("used_ratio", 0.5)])];

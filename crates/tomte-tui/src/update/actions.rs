@@ -233,10 +233,12 @@ pub(super) fn open(app: &mut App) {
             app.overlay = Some(Overlay::Settings(settings));
             return change_setting(app, at, true);
         }
-        Some(Overlay::Search(search)) => {
+        Some(Overlay::Search(mut search)) => {
             if let Some(Hit { host, key, .. }) = search.hits.get(search.cursor.at).cloned() {
                 visit(app, host, key.as_ref());
             } else {
+                // The hub is slower than the fingers.
+                search.opening = search.waiting.is_some();
                 app.overlay = Some(Overlay::Search(search));
             }
             return;

@@ -40,6 +40,8 @@ pub(super) fn key(app: &mut App, key: KeyEvent) {
 /// Whether the key went to a line that is being typed.
 fn typed(app: &mut App, key: KeyEvent) -> bool {
     if let Some(Overlay::Search(search)) = &mut app.overlay {
+        // Whatever else is pressed, the mind has changed.
+        search.opening = false;
         match search.input.key(key) {
             Typed::Changed => actions::search_changed(app),
             Typed::Done => actions::open(app),
@@ -89,6 +91,7 @@ fn typed(app: &mut App, key: KeyEvent) -> bool {
 pub(super) fn paste(app: &mut App, text: &str) {
     app.touch();
     if let Some(Overlay::Search(search)) = &mut app.overlay {
+        search.opening = false;
         search.input.push(text);
         actions::search_changed(app);
     } else if let Some(input) = &mut app.jumping {

@@ -20,9 +20,9 @@ pub(super) fn connected(app: &mut App) {
     app.link = Link::Up;
     app.subscribed.clear();
     app.touch();
-    app.ask(Question::Catalogue);
-    ask_events(app);
-    ask_usage(app);
+    // Asked once the hosts are there: what adds to the picture would only hold
+    // up the picture.
+    app.behind = true;
     // What was under way when the connection was lost was never answered.
     if app.host.chart.is_some() && app.surroundings.target == Target::Hub {
         actions::ask_chart(app);
@@ -42,6 +42,7 @@ pub(super) fn lost(app: &mut App, why: String) {
     if let Some(Overlay::Search(search)) = &mut app.overlay
         && search.waiting.take().is_some()
     {
+        search.opening = false;
         search.trouble = Some(why.clone());
     }
     app.link = Link::Down(since, why);
@@ -133,6 +134,11 @@ fn take_snapshot(app: &mut App, slot: &'static str, resources: bool, snapshot: S
             // What happened last is known already, of those that came late.
             let newest: Vec<Happening> = app.events.all.iter().rev().cloned().collect();
             newest.iter().for_each(|event| app.world.event(event, &app.glyphs));
+            if std::mem::take(&mut app.behind) {
+                app.ask(Question::Catalogue);
+                ask_events(app);
+                ask_usage(app);
+            }
         }
     }
 }
@@ -213,6 +219,9 @@ pub(super) fn answer(app: &mut App, number: u64, answer: Result<Box<Answer>, Str
                 && search.waiting == Some(number)
             {
                 search.found(resources);
+                if std::mem::take(&mut search.opening) && !search.hits.is_empty() {
+                    actions::open(app);
+                }
             }
         }
         Err(why) => refused(app, number, why),
@@ -236,7 +245,7 @@ fn refused(app: &mut App, number: u64, why: String) {
     if let Some(Overlay::Search(search)) = &mut app.overlay
         && search.waiting == Some(number)
     {
-        search.waiting = None;
+        (search.waiting, search.opening) = (None, false);
         search.trouble = Some(why);
         return;
     }
@@ -259,5 +268,7 @@ fn take_events(app: &mut App, number: u64, page: Page<Happening>) {
         app.events.all = page.items;
         app.events.all.truncate(EVENTS_KEPT);
     }
+    // What reached the hub late stands where it happened.
+    app.events.all.sort_by_key(|event| std::cmp::Reverse(event.at));
     app.events.older = page.next.filter(|_| app.events.all.len() < EVENTS_KEPT);
 }

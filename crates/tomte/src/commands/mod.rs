@@ -19,6 +19,8 @@ pub(crate) mod top;
 pub(crate) mod user;
 pub(crate) mod watch;
 
+use std::time::Duration;
+
 use tomte_model::Timestamp;
 
 use crate::output::Text;
@@ -26,14 +28,18 @@ use crate::output::Text;
 /// How long ago, for people; the time itself for programs.
 fn ago(at: Option<Timestamp>, now: Timestamp) -> Text {
     let Some(at) = at else { return Text::none() };
-    let age = now.since(at).as_secs();
-    let shown = match age {
-        0 => "now".to_owned(),
-        // Tenths of a second are noise in an age.
-        1..60 => format!("{age} s"),
-        _ => tomte_model::Unit::Seconds.format(age as f64),
-    };
+    let age = now.since(at);
+    let shown = if age.as_secs() == 0 { "now".to_owned() } else { span(age) };
     Text::with_raw(shown, at.to_string())
+}
+
+/// An age for people.
+fn span(age: Duration) -> String {
+    match age.as_secs() {
+        // Tenths of a second are noise in an age.
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds => tomte_model::Unit::Seconds.format(seconds as f64),
+    }
 }
 
 /// The present time. The command line is at the edge: it may read a clock.

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 use tomte_api::client::{Client, ClientError, LiveStream};
 use tomte_api::host::Host;
-use tomte_api::live::{Body, ResourceRef, Subscribe};
+use tomte_api::live::{Body, Message, ResourceRef, Subscribe};
 use tomte_api::resource::Resource;
 use tomte_model::{Catalogue, HostId, Unit};
 
-use super::{ago, now};
+use super::{ago, now, span};
 use crate::cli::WatchArgs;
 use crate::output::{Format, Output, Text};
 
@@ -123,8 +125,43 @@ fn blank(key: &ResourceRef, host: String) -> Resource {
     }
 }
 
+/// The way to the hub: open, or being opened again.
+enum Link<'a> {
+    Up(LiveStream),
+    Lost { since: Instant, why: String, again: BoxFuture<'a, LiveStream> },
+}
+
+/// What the link has to tell.
+enum Heard {
+    Told(Message),
+    Lost(String),
+    Back(LiveStream),
+}
+
+impl Link<'_> {
+    /// May be dropped at any time, and asked again.
+    async fn next(&mut self) -> Heard {
+        match self {
+            Self::Up(live) => match live.next().await {
+                Ok(Some(message)) => Heard::Told(message),
+                Ok(None) => Heard::Lost("the hub closed it".to_owned()),
+                Err(error) => Heard::Lost(error.to_string()),
+            },
+            Self::Lost { again, .. } => Heard::Back(again.await),
+        }
+    }
+
+    /// What has to be said beneath the picture: that it is old, while it is.
+    fn note(&self) -> Option<String> {
+        let Self::Lost { since, why, .. } = self else { return None };
+        let age = span(since.elapsed());
+        Some(format!("no connection to the hub for {age}, and nothing newer than that: {why}"))
+    }
+}
+
 /// Watches until interrupted, or for `count` pictures. A connection that is
-/// lost is made again; the last picture stays on the screen meanwhile.
+/// lost is made again; meanwhile people see the last picture grow old, and
+/// programs are told nothing.
 pub(crate) async fn run(args: WatchArgs, client: &Client, output: Output) -> anyhow::Result<()> {
     let catalogue = Catalogue::builtin();
     let every = u32::try_from(args.every.as_secs().max(1)).unwrap_or(u32::MAX);
@@ -139,14 +176,14 @@ pub(crate) async fn run(args: WatchArgs, client: &Client, output: Output) -> any
     };
     let mut left = args.count;
     let mut picture = Picture::default();
-    let mut live = connect(client, &subscribe).await?;
+    let mut link = Link::Up(connect(client, &subscribe).await?);
     let mut tick = tokio::time::interval(args.every);
     let mut seen = false;
     let mut drawn = 0;
     loop {
         tokio::select! {
-            message = live.next() => match message {
-                Ok(Some(message)) => {
+            heard = link.next() => match heard {
+                Heard::Told(message) => {
                     if let Body::Error(refusal) = message.body {
                         return Err(refusal.problem.into());
                     }
@@ -156,14 +193,31 @@ pub(crate) async fn run(args: WatchArgs, client: &Client, output: Output) -> any
                         tick.reset_immediately();
                     }
                 }
-                lost => {
-                    let why = lost.err().map_or_else(|| "closed".to_owned(), |error| error.to_string());
-                    tracing::warn!(why, "the connection to the hub is lost");
-                    live = reconnect(client, &subscribe).await;
+                Heard::Lost(why) => {
+                    // On a terminal it stands beneath the picture.
+                    if !on_screen(&output) {
+                        output.aside(&format!("the connection to the hub is lost: {why}"));
+                    }
+                    let again = Box::pin(reconnect(client, &subscribe));
+                    link = Link::Lost { since: Instant::now(), why, again };
+                    tick.reset_immediately();
+                }
+                Heard::Back(live) => {
+                    if !on_screen(&output) {
+                        output.aside("the connection to the hub is back");
+                    }
+                    link = Link::Up(live);
                 }
             },
             _ = tick.tick(), if seen => {
-                draw(&picture, &catalogue, &output, &mut drawn)?;
+                let note = link.note();
+                if note.is_some() && !on_screen(&output) {
+                    continue;
+                }
+                draw(&picture, &catalogue, &output, &mut drawn, note.as_deref())?;
+                if note.is_some() {
+                    continue;
+                }
                 if let Some(left) = &mut left {
                     *left = left.saturating_sub(1);
                     if *left == 0 {
@@ -173,6 +227,11 @@ pub(crate) async fn run(args: WatchArgs, client: &Client, output: Output) -> any
             }
         }
     }
+}
+
+/// Whether a person sees one picture in place of the other.
+fn on_screen(output: &Output) -> bool {
+    output.format == Format::Table && output.terminal()
 }
 
 async fn connect(client: &Client, subscribe: &Subscribe) -> Result<LiveStream, ClientError> {
@@ -192,11 +251,17 @@ async fn reconnect(client: &Client, subscribe: &Subscribe) -> LiveStream {
     }
 }
 
-fn draw(picture: &Picture, catalogue: &Catalogue, output: &Output, drawn: &mut usize) -> anyhow::Result<()> {
+fn draw(
+    picture: &Picture,
+    catalogue: &Catalogue,
+    output: &Output,
+    drawn: &mut usize,
+    note: Option<&str>,
+) -> anyhow::Result<()> {
     let header: Vec<&str> = ["host", "status", "seen"].into_iter().chain(COLUMNS.iter().map(|c| c.0)).collect();
     let rows = picture.rows(catalogue);
     if output.format == Format::Table {
-        return output.redraw(drawn, &header, rows);
+        return output.redraw(drawn, &header, rows, note);
     }
     let hosts: Vec<_> = picture.hosts.values().collect();
     output.list(&hosts, &header, rows)

@@ -59,6 +59,7 @@ impl SimulatedHost {
             let bad = self.story == Story::Failing && number == 0;
             let worn = self.role == Role::Hypervisor && number == 0;
             let mut facet = Facet::extra("disk", wwn.clone(), "smart");
+            facet.text("smart_device", format!("sd{}", char::from(b'a' + u8::try_from(number).unwrap_or(25))));
             facet.text("smart_model", if turns { "EXAMPLE HDD 16TB" } else { "EXAMPLE SSD 1TB" });
             facet.text("smart_serial", format!("EX{:03}{number}", self.number));
             facet.text("firmware", "1.04");

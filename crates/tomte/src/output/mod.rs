@@ -73,6 +73,13 @@ impl Output {
         tolerate_closed_pipe(writeln!(io::stdout().lock(), "{}", text.as_ref()))
     }
 
+    /// A line that is no result: to standard error, where it spoils no table
+    /// and no program's input.
+    pub(crate) fn aside(&self, text: &str) {
+        // Who closed standard error does not want to know.
+        let _ = writeln!(io::stderr().lock(), "tomte: {}", printable(text));
+    }
+
     /// A value as indented JSON.
     pub(crate) fn json(&self, value: &impl Serialize) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(value)?;
@@ -97,8 +104,15 @@ impl Output {
     }
 
     /// A table in place of the one that was drawn before, in a terminal; below
-    /// it in a pipe. `drawn` is how many lines there are to replace.
-    pub(crate) fn redraw(&self, drawn: &mut usize, header: &[&str], rows: Vec<Vec<Text>>) -> anyhow::Result<()> {
+    /// it in a pipe. `drawn` is how many lines there are to replace. `note`
+    /// stands beneath the table, and stays in sight when not all of it does.
+    pub(crate) fn redraw(
+        &self,
+        drawn: &mut usize,
+        header: &[&str],
+        rows: Vec<Vec<Text>>,
+        note: Option<&str>,
+    ) -> anyhow::Result<()> {
         let table = self.table(header, rows);
         if !self.terminal() {
             return self.line(table);
@@ -107,10 +121,23 @@ impl Output {
         // What has scrolled out of sight cannot be drawn over.
         let height = terminal_size::terminal_size().map_or(24, |(_, height)| usize::from(height.0));
         let mut lines: Vec<&str> = table.lines().collect();
-        let hidden = lines.len().saturating_sub(height.saturating_sub(1).max(1));
-        lines.truncate(lines.len() - hidden);
+        let note = note.map(|note| self.line_of(note));
+        let room = height.saturating_sub(1 + usize::from(note.is_some())).max(1);
+        lines.truncate(room);
+        lines.extend(note.as_deref());
         *drawn = lines.len();
         self.line(format!("{up}{}", lines.join("\n")))
+    }
+
+    /// A text as one line of the terminal: one that wraps would be two to
+    /// draw over.
+    fn line_of(&self, text: &str) -> String {
+        let width = usize::from(self.width.unwrap_or(u16::MAX));
+        let text = printable(text);
+        if text.chars().count() <= width {
+            return text;
+        }
+        text.chars().take(width.saturating_sub(1)).chain(['\u{2026}']).collect()
     }
 
     /// Columns aligned with spaces, no lines drawn, trailing blanks removed.
@@ -250,6 +277,13 @@ mod tests {
         nas                 critical  1.2 GiB
         a-much-longer-name  -         x [31m
         ");
+    }
+
+    #[test]
+    fn a_note_takes_one_line_however_long_it_is() {
+        let output = Output { format: Format::Table, colour: false, width: Some(10) };
+        assert_eq!(output.line_of("short\u{7}"), "short ");
+        assert_eq!(output.line_of("no connection to the hub"), "no connec\u{2026}");
     }
 
     #[test]

@@ -94,6 +94,35 @@ fn a_hub_that_goes_leaves_what_is_known_and_one_that_comes_back_is_found() {
 }
 
 #[test]
+fn a_watched_picture_does_not_pass_for_new_while_the_hub_is_away() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("hub");
+    let start = || {
+        let mut command = tomte();
+        command.args(["demo", "--hosts", "2", "--listen", "127.0.0.1:0", "--interval", "1s", "--data"]).arg(&data);
+        let mut demo = Process::start(command);
+        demo.wait_for_text("works once");
+        demo
+    };
+    let mut demo = start();
+    let binary = quoted(Path::new(env!("CARGO_BIN_EXE_tomte")));
+    let script = format!("LC_ALL=C.UTF-8 {binary} watch --every 1s --data {}", quoted(&data));
+    let terminal = Terminal::open(120, 20, &script);
+    let shows_host = |screen: &str| screen.lines().any(|line| line.starts_with("nas-1") && line.contains('%'));
+    terminal.until("a host", |screen| shows_host(screen).then_some(()));
+    demo.kill();
+    // It goes on counting, and what is known stays.
+    for age in ["hub for 1 s", "hub for 2 s"] {
+        terminal.shows(age);
+    }
+    assert!(shows_host(&terminal.screen()), "{}", terminal.screen());
+    let mut demo = start();
+    terminal.until("the connection", |screen| (!screen.contains("no connection")).then_some(()));
+    assert!(shows_host(&terminal.screen()), "{}", terminal.screen());
+    demo.stop();
+}
+
+#[test]
 fn a_hub_that_says_nothing_any_more_is_noticed_and_found_again() {
     let (mut demo, folder) = demo();
     let terminal = Terminal::open(100, 30, &top(&format!("--data {}", quoted(Path::new(&folder)))));
