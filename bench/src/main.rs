@@ -246,7 +246,7 @@ fn top_size(quick: bool) -> top::Size {
     if quick {
         top::Size { hosts: 5, many: 20, starts: 2, settle: seconds(3), watched_for: seconds(5), keys: 20 }
     } else {
-        top::Size { hosts: 25, many: 200, starts: 9, settle: seconds(30), watched_for: seconds(60), keys: 300 }
+        top::Size { hosts: 25, many: 200, starts: 9, settle: seconds(10), watched_for: seconds(30), keys: 200 }
     }
 }
 

@@ -118,8 +118,13 @@ async fn usual(fleet: &Fleet, peer: &Bottom, size: &Size) -> Result<Vec<Figure>>
 async fn many(fleet: &Fleet, peer: &Bottom, size: &Size) -> Result<Vec<Figure>> {
     let hosts = fleet.hosts;
     let name = |what: &str| format!("tomte top, {hosts} hosts: {what}");
+    let mut starts = Vec::new();
+    for _ in 0..size.starts {
+        starts.push(fleet.top(&[])?.shown().await?);
+    }
+    let first = median(starts).as_secs_f64();
     let mut top = fleet.top(&[])?;
-    let first = top.shown().await?.as_secs_f64();
+    top.shown().await?;
     let pressed = press(&mut top, size).await?;
     let resident = top.process.figures()?.resident as f64;
     Ok(vec![
@@ -184,14 +189,14 @@ impl Fleet {
 async fn look(terminal: &mut Terminal, proxy: Option<&Proxy>, size: &Size) -> Result<Looked> {
     terminal.shown().await?;
     // What is asked for at the start is not what a day costs.
-    sleep(size.settle.min(Duration::from_secs(10))).await;
+    sleep(size.settle.min(Duration::from_secs(5))).await;
     let received = || proxy.map_or(0, |proxy| proxy.bytes().1);
-    let (bytes, before, begun) = (received(), terminal.process.figures()?.cpu, Instant::now());
+    let (bytes, before, begun) = (received(), terminal.process.precise_cpu()?, Instant::now());
     sleep(size.watched_for).await;
-    let (figures, seconds) = (terminal.process.figures()?, begun.elapsed().as_secs_f64());
+    let (cpu, seconds) = (terminal.process.precise_cpu()?, begun.elapsed().as_secs_f64());
     Ok(Looked {
-        resident: figures.resident as f64,
-        share: figures.cpu.saturating_sub(before).as_secs_f64() / seconds,
+        resident: terminal.process.figures()?.resident as f64,
+        share: cpu.saturating_sub(before).as_secs_f64() / seconds,
         received: (received() - bytes) as f64 / seconds,
     })
 }

@@ -112,29 +112,28 @@ fn row(resource: &Resource, field: Option<&str>, cells: Vec<Cell>) -> Row {
     Row { cells, about: about(resource, field), status: resource.status, stale: resource.stale }
 }
 
-/// A row a resource: what is wrong first, then by name as people count.
+/// A row a resource: what is wrong first, then by what it is called in the row,
+/// as people count: disks by their device, whatever their key is.
 fn table(app: &App, panel: &Panel, detail: &Detail, zoomed: bool) -> Grid {
     let number = |show: &Show| matches!(show, Show::Value(_) | Show::AnyValue(_) | Show::Part(..));
     // Where there is room, what is wrong is told whole.
     let wide = |show: &Show| zoomed && matches!(show, Show::Standing(_));
     let width = |column: &Column| if wide(&column.show) { 0 } else { column.width };
     let heads = panel.columns.iter().map(|column| head(&column.title, width(column), number(&column.show))).collect();
-    let mut resources: Vec<&Resource> = panel.kinds.iter().flat_map(|kind| of_kind(&detail.resources, kind)).collect();
+    let cells = |resource| panel.columns.iter().map(|column| cell(app, resource, &column.show)).collect::<Vec<_>>();
+    let known = panel.kinds.iter().flat_map(|kind| of_kind(&detail.resources, kind));
+    let mut resources: Vec<(&Resource, Vec<Cell>)> = known.map(|resource| (resource, cells(resource))).collect();
     let trouble = |resource: &Resource| resource.status.filter(|status| *status > Status::Ok);
-    resources.sort_by(|a, b| {
-        trouble(b).cmp(&trouble(a)).then_with(|| natural(&a.name, &b.name)).then_with(|| a.name.cmp(&b.name))
+    let called = |cells: &[Cell]| cells.first().map(|cell| cell.text.clone()).unwrap_or_default();
+    resources.sort_by(|(a, its), (b, others)| {
+        let by_name = || natural(&called(its), &called(others)).then_with(|| natural(&a.name, &b.name));
+        trouble(b).cmp(&trouble(a)).then_with(by_name).then_with(|| a.name.cmp(&b.name))
     });
     let first = panel.columns.iter().find_map(|column| match &column.show {
         Show::Value(field) | Show::Meter(field) | Show::Part(field, _) => Some(field.to_string()),
         _ => None,
     });
-    let rows = resources
-        .into_iter()
-        .map(|resource| {
-            let cells = panel.columns.iter().map(|column| cell(app, resource, &column.show)).collect();
-            row(resource, first.as_deref(), cells)
-        })
-        .collect();
+    let rows = resources.into_iter().map(|(resource, cells)| row(resource, first.as_deref(), cells)).collect();
     Grid { heads, rows }
 }
 

@@ -4,6 +4,7 @@ const ICONS = {
   overview: 'M4 5h7v6H4zM13 5h7v6h-7zM4 13h7v6H4zM13 13h7v6h-7z',
   charts: 'M4 4v16h16M7 15l4-5 3 3 5-7',
   events: 'M5 6h.01M9 6h11M5 12h.01M9 12h11M5 18h.01M9 18h11',
+  actions: 'M12 3a9 9 0 1 1 0 18 9 9 0 0 1 0-18zM10 8.5v7l6-3.5z',
   admin: 'M4 7h9M17 7h3M4 17h3M11 17h9M15 5v4M9 15v4',
   search: 'M11 5a6 6 0 1 1 0 12 6 6 0 0 1 0-12zM15.5 15.5 20 20',
   cards: 'M4 5h7v6H4zM13 5h7v6h-7zM4 13h7v6H4zM13 13h7v6h-7z',

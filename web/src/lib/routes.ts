@@ -2,7 +2,7 @@
 import { t } from './strings';
 
 export interface Route {
-  page: 'overview' | 'host' | 'charts' | 'events' | 'admin' | 'missing';
+  page: 'overview' | 'host' | 'charts' | 'events' | 'actions' | 'admin' | 'missing';
   props: Record<string, string>;
   title: string;
 }
@@ -17,6 +17,7 @@ export function routeOf(path: string): Route {
   if (first === 'hosts' && parts.length === 2) return { page: 'host', props: { name: second }, title: second };
   if (first === 'charts' && parts.length === 1) return { page: 'charts', props: {}, title: t.nav.charts };
   if (first === 'events' && parts.length === 1) return { page: 'events', props: {}, title: t.nav.events };
+  if (first === 'actions' && parts.length === 1) return { page: 'actions', props: {}, title: t.nav.actions };
   const part = ADMIN_PARTS.find((one) => one === (second || 'hosts'));
   if (first === 'admin' && part && parts.length <= 2) return { page: 'admin', props: { part }, title: t.admin.parts[part] };
   return { page: 'missing', props: {}, title: t.missing.title };

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Page_Event, Page_Host } from '../../src/lib/api/schema';
+import type { Action, Page_Event, Page_Host } from '../../src/lib/api/schema';
 import { ADMIN, agent, Demo, launch, open, proxy, settled, shot, signIn, type Watched } from './support';
 
 const HOSTS = 12;
@@ -92,8 +92,9 @@ describe('the overview', () => {
 
   it('remembers rows, keeps filters in the address, and groups by role', async () => {
     await page.getByRole('button', { name: 'Rows' }).click();
-    await page.getByRole('searchbox', { name: 'Filter' }).fill('nas');
-    await page.waitForURL('**/?q=nas');
+    // With the dash: what is wrong elsewhere is matched too, and names a storage so.
+    await page.getByRole('searchbox', { name: 'Filter' }).fill('nas-');
+    await page.waitForURL('**/?q=nas-');
     expect(await page.locator('.row-line').count()).toBe(2);
     await page.reload();
     await page.locator('.row-line').first().waitFor();
@@ -284,6 +285,67 @@ describe('events', () => {
   });
 });
 
+describe('actions', () => {
+  // Simulated hosts allow no commands, so here the hub's answers are made up.
+  const soon = () => new Date(Date.now() + 240_000).toISOString();
+  const filed = (id: string, rest: Partial<Action>): Action => ({
+    id, host: 'nas-1', host_id: '1', kind: 'command', target: 'restart', arguments: ['nginx.service'],
+    plan: { text: '/usr/bin/systemctl restart -- nginx.service\nas root, for 2 min at most', hash: `hash-of-${id}` },
+    risk: 'guarded', state: 'pending', via: 'mqtt', request_id: id,
+    created_at: new Date(Date.now() - 60_000).toISOString(), updated_at: new Date(Date.now() - 60_000).toISOString(),
+    expires_at: soon(), history: [], result: null, ...rest,
+  });
+  const over = filed('over', {
+    target: 'df', arguments: [], state: 'failed',
+    history: [{ at: new Date(Date.now() - 50_000).toISOString(), to: 'approved', by: 'account:ada', reason: '' }],
+    result: { exit_code: 1, output: 'df: no such file', truncated: false, duration_seconds: 0.1, error: 'it ended with 1', outcome_unknown: false },
+  });
+
+  it('that wait are decided by the plan that was shown; below stands what came of the others', async () => {
+    const items = [filed('first', {}), filed('second', { risk: 'dangerous', arguments: ['postgresql.service'] }), over];
+    const decided: { path: string; body: unknown }[] = [];
+    await page.route(/\/api\/v1\/actions/, async (route) => {
+      const request = route.request();
+      if (request.method() === 'POST') {
+        const path = new URL(request.url()).pathname;
+        decided.push({ path, body: request.postDataJSON() });
+        const item = items.find((one) => path.includes(`/${one.id}/`))!;
+        item.state = path.endsWith('approve') ? 'approved' : 'rejected';
+        await route.fulfill({ json: item });
+      } else {
+        await route.fulfill({ json: { items, next: null } });
+      }
+    });
+    try {
+      await visit('/actions');
+      const waiting = page.locator('.waits');
+      await waiting.first().waitFor();
+      expect(await waiting.count()).toBe(2);
+      expect(await waiting.first().locator('pre').textContent()).toContain('systemctl restart');
+      await shot(page, 'actions');
+      await waiting.first().getByRole('button', { name: 'Approve' }).click();
+      const dialog = page.getByRole('dialog');
+      expect(await dialog.locator('pre').textContent()).toContain('systemctl restart');
+      await dialog.getByRole('button', { name: 'Approve' }).click();
+      await dialog.waitFor({ state: 'detached' });
+      await expect.poll(() => waiting.count()).toBe(1);
+      await waiting.first().getByRole('button', { name: 'Reject' }).click();
+      await dialog.getByLabel('Why').fill('not now');
+      await dialog.getByRole('button', { name: 'Reject' }).click();
+      await expect.poll(() => waiting.count()).toBe(0);
+      expect(decided).toEqual([
+        { path: '/api/v1/actions/first/approve', body: { plan_hash: 'hash-of-first' } },
+        { path: '/api/v1/actions/second/reject', body: { plan_hash: 'hash-of-second', reason: 'not now' } },
+      ]);
+      await page.locator('summary', { hasText: 'df' }).click();
+      await page.getByText('df: no such file').waitFor();
+      await page.getByText('account:ada').waitFor();
+    } finally {
+      await page.unroute(/\/api\/v1\/actions/);
+    }
+  });
+});
+
 describe('managing', () => {
   it('adds a host by one line that is shown once, and counts down', async () => {
     await visit('/admin/hosts');
@@ -432,7 +494,7 @@ describe('without a mouse', () => {
 });
 
 describe('for everybody', () => {
-  const PAGES = ['/', '/?group=role', '/hosts/nas-1', '/charts?s=nas-1/cpu:cpu/usage_ratio', '/events', '/admin/hosts', '/admin/accounts', '/admin/tokens', '/admin/audit', '/admin/store', '/admin/config', '/nowhere'];
+  const PAGES = ['/', '/?group=role', '/hosts/nas-1', '/charts?s=nas-1/cpu:cpu/usage_ratio', '/events', '/actions', '/admin/hosts', '/admin/accounts', '/admin/tokens', '/admin/audit', '/admin/store', '/admin/config', '/nowhere'];
 
   /** What axe finds wrong, in short. */
   async function complaints(): Promise<string[]> {

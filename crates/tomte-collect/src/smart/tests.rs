@@ -80,6 +80,7 @@ fn a_disk_that_fails_to_answer_fails_alone_and_one_that_goes_is_told_of() {
     let scopes = host.collect(0);
     assert_eq!(of(&scopes, "smart:sda").facets[0].reading("temperature_celsius"), Some(40.0));
     assert!(!of(&scopes, "smart:sda").facets[0].owner);
+    assert_eq!(of(&scopes, "smart:sda").facets[0].attribute("smart_device"), Some(&Value::Text("sda".into())));
     write(host.tool("--json -n standby -a /dev/sdb"), "no JSON").unwrap();
     let scopes = host.collect(1000);
     assert!(of(&scopes, "smart:sda").outcome.is_complete());
@@ -163,6 +164,7 @@ fn disks_behind_a_controller_are_found_and_named_by_themselves() {
     let scopes = host.collect(0);
     let facet = &of(&scopes, "smart:S35").facets[0];
     assert_eq!(facet.attribute("controller"), Some(&Value::Text("megaraid,4".into())));
+    assert_eq!(facet.attribute("smart_device"), facet.attribute("controller"), "several share a device");
     assert_eq!(scopes.len(), 2, "the controller's own volume has nothing to say");
 }
 

@@ -10,6 +10,7 @@ use super::pen::{height, put, put_right, select};
 use crate::app::{App, FleetRow, Link, Target};
 use crate::columns::{COLUMNS, Source};
 use crate::layout::{self, FleetColumn};
+use crate::text::wrap;
 use crate::units;
 use crate::world::Known;
 
@@ -72,11 +73,18 @@ fn nothing(app: &App, buffer: &mut Buffer, area: Rect) {
         ],
         Link::Up => vec!["waiting for the first readings …".to_owned()],
     };
+    // There is room to say all of it.
+    let room = usize::from(area.width.saturating_sub(4)).max(10);
+    let lines: Vec<(bool, String)> = lines
+        .iter()
+        .zip([true, false])
+        .flat_map(|(text, first)| wrap(text, room, 4, app.glyphs.ellipsis).into_iter().map(move |line| (first, line)))
+        .collect();
     let top = area.y + area.height.saturating_sub(lines.len() as u16) / 2;
-    for (line, text) in (0_u16..).zip(&lines) {
+    for (line, (first, text)) in (0_u16..).zip(&lines) {
         let text = crate::text::fit(text, usize::from(area.width.saturating_sub(2)), app.glyphs.ellipsis);
         let wide = crate::text::width(&text) as u16;
-        let style = if line == 0 { app.theme.base } else { app.theme.dim };
+        let style = if *first { app.theme.base } else { app.theme.dim };
         if top + line < area.bottom() {
             put(
                 buffer,

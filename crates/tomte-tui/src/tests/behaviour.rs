@@ -88,6 +88,15 @@ fn a_lost_hub_is_told_and_what_comes_after_starts_anew() {
 }
 
 #[test]
+fn why_there_is_nothing_is_said_whole() {
+    let mut rig = Rig::new((60, 20));
+    let why = "https://hub.lan:8420 refused access: the token in the file /home/ada/.config/tomte/token is not valid";
+    rig.event(Event::Lost(why.to_owned()));
+    let said = rig.screen().lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    assert!(said.contains(why), "{}", rig.screen());
+}
+
+#[test]
 fn what_was_under_way_when_the_hub_was_lost_is_asked_for_again() {
     let history = |effects: &[Effect]| {
         let chart = |question: &Question| matches!(question, Question::History(query) if !query.series.is_empty());
