@@ -407,8 +407,9 @@ describe('managing', () => {
 
   it('lets a host report for others, and pushes settings to it', async () => {
     await visit('/admin/hosts');
+    // One that is in no cluster, for which it would report already.
     const choose = async (what: string) => {
-      const row = page.getByRole('row').filter({ has: page.getByRole('link', { name: 'pve-1', exact: true }) });
+      const row = page.getByRole('row').filter({ has: page.getByRole('link', { name: 'media-1', exact: true }) });
       await row.locator('summary').click();
       await row.getByRole('button', { name: what }).click();
     };
@@ -419,7 +420,7 @@ describe('managing', () => {
     await dialog.getByRole('button', { name: 'Add' }).click();
     await dialog.getByRole('link', { name: 'switch' }).waitFor();
     await page.keyboard.press('Escape');
-    await page.getByRole('row', { name: /switch/ }).getByText('through pve-1').waitFor();
+    await page.getByRole('row', { name: /switch/ }).getByText('through media-1').waitFor();
     await choose('Reports for others');
     await dialog.getByRole('button', { name: 'No longer let it report for switch' }).click();
     await dialog.getByText('It reports for itself alone.').waitFor();
