@@ -594,14 +594,16 @@ mod tests {
     #[test]
     fn a_disk_is_called_what_people_call_it() {
         let catalogue = Catalogue::builtin();
-        let wear = catalogue.field("disk", "wear_used_ratio").unwrap();
+        let wear = catalogue.field("disk", "wear_used_ratio").expect("disks wear");
         let mut facet = Facet::extra("disk", "0x5000c500a1b2c3d4", "smart");
         assert_eq!(wear.reason(&facet, 0.87), "0x5000c500a1b2c3d4 has used 87 % of its endurance");
         facet.text("smart_device", "sda");
         facet.text("smart_model", "EXAMPLE SSD 1TB");
         assert_eq!(wear.reason(&facet, 0.87), "sda (EXAMPLE SSD 1TB) has used 87 % of its endurance");
         // Whatever is judged of a disk.
-        for field in catalogue.kind("disk").unwrap().fields.iter().filter(|field| !field.phrase.is_empty()) {
+        for field in
+            catalogue.kind("disk").expect("there are disks").fields.iter().filter(|field| !field.phrase.is_empty())
+        {
             assert!(!field.reason(&facet, 1.0).contains("0x5000"), "{}", field.phrase);
         }
     }

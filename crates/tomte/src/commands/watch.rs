@@ -127,15 +127,15 @@ fn blank(key: &ResourceRef, host: String) -> Resource {
 
 /// The way to the hub: open, or being opened again.
 enum Link<'a> {
-    Up(LiveStream),
-    Lost { since: Instant, why: String, again: BoxFuture<'a, LiveStream> },
+    Up(Box<LiveStream>),
+    Lost { since: Instant, why: String, again: BoxFuture<'a, Box<LiveStream>> },
 }
 
 /// What the link has to tell.
 enum Heard {
     Told(Message),
     Lost(String),
-    Back(LiveStream),
+    Back(Box<LiveStream>),
 }
 
 impl Link<'_> {
@@ -234,13 +234,13 @@ fn on_screen(output: &Output) -> bool {
     output.format == Format::Table && output.terminal()
 }
 
-async fn connect(client: &Client, subscribe: &Subscribe) -> Result<LiveStream, ClientError> {
+async fn connect(client: &Client, subscribe: &Subscribe) -> Result<Box<LiveStream>, ClientError> {
     let mut live = client.live().await?;
     live.subscribe(subscribe.clone()).await?;
-    Ok(live)
+    Ok(Box::new(live))
 }
 
-async fn reconnect(client: &Client, subscribe: &Subscribe) -> LiveStream {
+async fn reconnect(client: &Client, subscribe: &Subscribe) -> Box<LiveStream> {
     let mut wait = Duration::from_millis(500);
     loop {
         tokio::time::sleep(wait).await;
