@@ -195,6 +195,6 @@ mod tests {
         drop(screen);
         let keys = came.iter().filter(|event| matches!(event, crossterm::event::Event::Key(_)));
         assert_eq!((keys.count(), came.len()), (1, 2), "{came:?}");
-        println!("both came");
+        writeln!(stdout(), "both came").unwrap();
     }
 }
