@@ -169,8 +169,8 @@ async fn run(options: Options) -> Result<()> {
         print(&top::run(&programs, &options.bottom, &work, &size).await.context("measuring tomte top")?);
     }
     if wanted(What::Mqtt) {
-        let each = Duration::from_secs(if options.quick { 20 } else { 600 });
-        print(&mqtt::run(&programs, &work, &mqtt::Size { each }).await.context("measuring MQTT")?);
+        let size = mqtt_size(options.quick);
+        print(&mqtt::run(&programs, &work, &size).await.context("measuring MQTT")?);
     }
     println!("load after: {}", machine::load());
     println!(
@@ -184,11 +184,14 @@ fn print(figures: &[Figure]) {
 }
 
 fn programs(options: &Options) -> Result<Programs> {
-    // `tomte top` is the hub's program, and shows simulated hosts.
-    let alone = options.what == [What::Top];
-    let needed =
-        [Some(&options.hub), Some(&options.agent).filter(|_| !alone), Some(&options.static_agent).filter(|_| !alone)];
-    for program in needed.into_iter().flatten() {
+    let needed = match options.what.as_slice() {
+        // `tomte top` is the hub's program, and shows simulated hosts.
+        [What::Top] => vec![&options.hub],
+        // Agents alone, without a hub.
+        [What::Mqtt] => vec![&options.static_agent],
+        _ => vec![&options.hub, &options.agent, &options.static_agent],
+    };
+    for program in needed {
         if !program.exists() {
             bail!("{} is missing: run `make bench`, which builds it", program.display());
         }
@@ -247,6 +250,17 @@ fn top_size(quick: bool) -> top::Size {
         top::Size { hosts: 5, many: 20, starts: 2, settle: seconds(3), watched_for: seconds(5), keys: 20 }
     } else {
         top::Size { hosts: 25, many: 200, starts: 9, settle: seconds(10), watched_for: seconds(30), keys: 200 }
+    }
+}
+
+fn mqtt_size(quick: bool) -> mqtt::Size {
+    let seconds = Duration::from_secs;
+    if quick {
+        mqtt::Size { idle: seconds(20), busy: seconds(20) }
+    } else {
+        // What never changes is said again once in five minutes: so that every
+        // value is in it as often as it is in the long run.
+        mqtt::Size { idle: seconds(300), busy: seconds(60) }
     }
 }
 

@@ -28,8 +28,10 @@ const CLOCK: &str = "[[probe]]\nname = \"clock\"\ncommand = [\"/bin/date\", \"+%
 /// How much is done.
 #[derive(Debug, Clone)]
 pub(crate) struct Size {
-    /// How long the machine is left alone, and then kept busy.
-    pub(crate) each: Duration,
+    /// How long the machine is left alone.
+    pub(crate) idle: Duration,
+    /// How long it is kept busy afterwards.
+    pub(crate) busy: Duration,
 }
 
 /// A broker with somebody who listens to everything.
@@ -135,8 +137,8 @@ struct Moment {
 
 /// Measures, and prints as it goes.
 pub(crate) async fn run(programs: &Programs, work: &Path, size: &Size) -> Result<Vec<Figure>> {
-    let seconds = size.each.as_secs();
-    eprintln!("agents with and without MQTT: {} s to settle, {seconds} s idle, {seconds} s busy …", SETTLE.as_secs());
+    let (settle, idle, busy) = (SETTLE.as_secs(), size.idle.as_secs(), size.busy.as_secs());
+    eprintln!("agents with and without MQTT: {settle} s to settle, {idle} s idle, {busy} s busy …");
     let folder = folder(work, "mqtt")?;
     let start = |name, style| Station::start(programs, folder.path(), name, style);
     let stations =
@@ -144,10 +146,10 @@ pub(crate) async fn run(programs: &Programs, work: &Path, size: &Size) -> Result
     let look = || stations.iter().map(Station::moment).collect::<Result<Vec<_>>>();
     sleep(SETTLE).await;
     let settled = look()?;
-    sleep(size.each).await;
+    sleep(size.idle).await;
     let idle = look()?;
-    let work = busy(size.each, folder.path());
-    let busied = work.await.and_then(|()| look())?;
+    keep_busy(size.busy, folder.path()).await?;
+    let busied = look()?;
 
     let mut figures = Vec::new();
     for (index, name) in [(1, "entity by entity"), (2, "by device")] {
@@ -157,8 +159,8 @@ pub(crate) async fn run(programs: &Programs, work: &Path, size: &Size) -> Result
             Measure::Bytes,
             announced.bytes as f64,
         ));
-        let minutes = size.each.as_secs_f64() / 60.0;
-        for (what, from, to) in [("idle", &settled, &idle), ("busy", &idle, &busied)] {
+        for (what, from, to, time) in [("idle", &settled, &idle, size.idle), ("busy", &idle, &busied, size.busy)] {
+            let minutes = time.as_secs_f64() / 60.0;
             let messages = (to[index].messages - from[index].messages) as f64;
             let bytes = (to[index].bytes - from[index].bytes) as f64;
             let cpu = |station: usize| (to[station].figures.cpu - from[station].figures.cpu).as_secs_f64();
@@ -201,7 +203,7 @@ pub(crate) async fn run(programs: &Programs, work: &Path, size: &Size) -> Result
 }
 
 /// Keeps a processor, the page cache and a disk at work.
-async fn busy(time: Duration, folder: &Path) -> Result<()> {
+async fn keep_busy(time: Duration, folder: &Path) -> Result<()> {
     let path = folder.join("busy");
     let work = move || -> Result<()> {
         let begun = std::time::Instant::now();

@@ -14,7 +14,7 @@ use hyper::header::HOST;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
-use tomte_api::action::{Action, Decision};
+use tomte_api::action::{self, Action, Decision};
 use tomte_api::{Page, Problem};
 
 /// No answer is longer.
@@ -70,14 +70,7 @@ impl LocalAgent<'_> {
     /// # Errors
     /// When there is none, or more than one.
     pub(crate) async fn action(&self, beginning: &str) -> anyhow::Result<Action> {
-        let wanted = beginning.to_uppercase();
-        let mut found = self.actions(true).await?;
-        found.retain(|action| action.id.to_string().starts_with(&wanted));
-        match found.len() {
-            1 => Ok(found.remove(0)),
-            0 => bail!("there is no action {beginning}; `tomte-agent action list --all` shows them all"),
-            more => bail!("{more} actions begin with {beginning}; write more of the id"),
-        }
+        action::find(self.actions(true).await?, beginning).map_err(anyhow::Error::msg)
     }
 
     /// Approves or rejects what was shown.
@@ -138,32 +131,7 @@ pub(crate) fn table(actions: &[Action]) -> String {
 /// All that there is to know of one.
 #[must_use]
 pub(crate) fn shown(action: &Action) -> String {
-    let mut text = String::new();
-    let mut line = |key: &str, value: &str| {
-        let _ = writeln!(text, "{key:9} {}", plain(value));
-    };
-    line("action", &action.id.to_string());
-    line("state", action.state.as_str());
-    for (place, words) in action.plan.text.lines().enumerate() {
-        line(if place == 0 { "plan" } else { "" }, words);
-    }
-    line("asked by", &format!("{} ({})", action.via, action.request_id));
-    line("expires", &action.expires_at.to_string());
-    for step in &action.history {
-        let reason = if step.reason.is_empty() { String::new() } else { format!(": {}", step.reason) };
-        line("", &format!("{} {} by {}{reason}", step.at, step.to, step.by));
-    }
-    if let Some(result) = &action.result {
-        let code = result.exit_code.map_or_else(|| "none".to_owned(), |code| code.to_string());
-        line("exit code", &format!("{code}, after {:.3} s", result.duration_seconds));
-        for (place, words) in result.output.lines().enumerate() {
-            line(if place == 0 { "output" } else { "" }, words);
-        }
-        if result.truncated {
-            line("", "(there was more)");
-        }
-    }
-    text
+    action::lines(action).join("\n") + "\n"
 }
 
 /// Without what steers a terminal.

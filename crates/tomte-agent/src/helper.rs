@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::{socket_acceptconn, socket_peercred};
 use tomte_collect::{Answer, Refusal, Request, Root, execute, read_request, read_trimmed, write_answer};
@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How many are served at once; more are turned away.
 const AT_ONCE: usize = 8;
 /// Sockets and a tool's output; nothing recursive.
-pub(crate) const STACK: usize = 256 * 1024;
+const STACK: usize = 256 * 1024;
 
 /// Who may ask besides root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +57,26 @@ impl Allowed {
         uid.map(Self).with_context(|| format!("{} has no user {name}; name the agent's with --user", path.display()))
     }
 
-    pub(crate) fn admits(self, uid: u32) -> bool {
+    fn admits(self, uid: u32) -> bool {
         uid == 0 || uid == self.0
+    }
+
+    /// Sets how long a peer is waited for, and asks the kernel who it is: an
+    /// inner error is what somebody is told who may not ask.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub(crate) fn check(self, stream: &UnixStream) -> anyhow::Result<Result<(), Refusal>> {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let uid = socket_peercred(stream).context("asking the kernel who asks")?.uid.as_raw();
+        if self.admits(uid) {
+            return Ok(Ok(()));
+        }
+        Ok(Err(Refusal::Denied {
+            error: format!("the helper answers only the agent's user, not user number {uid}"),
+            cure: "Run the agent as the user that the helper was started for (--user).".to_owned(),
+        }))
     }
 }
 
@@ -129,21 +147,8 @@ impl Helper {
     /// # Errors
     /// When the socket breaks.
     pub fn serve(&self, listener: &UnixListener, idle: Option<Duration>) -> anyhow::Result<()> {
-        while let Some(stream) = next_client(listener, idle, &self.busy)? {
-            let busy = Busy::enter(&self.busy);
-            let helper = self.clone();
-            let serve = move || {
-                let _busy = busy;
-                if let Err(error) = helper.answer(&stream) {
-                    warn!("{error:#}");
-                }
-            };
-            // Where no thread is to be had, the stream is closed with its closure.
-            if let Err(error) = thread::Builder::new().name("request".into()).stack_size(STACK).spawn(serve) {
-                warn!(%error, "cannot start a thread");
-            }
-        }
-        Ok(())
+        let helper = self.clone();
+        serve_each(listener, idle, &self.busy, move |stream| helper.answer(stream))
     }
 
     /// Answers one connection's request.
@@ -151,16 +156,10 @@ impl Helper {
     /// # Errors
     /// When the peer is not permitted, speaks nonsense or goes away.
     pub fn answer(&self, stream: &UnixStream) -> anyhow::Result<()> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let uid = socket_peercred(stream).context("asking the kernel who asks")?.uid.as_raw();
-        if !self.allowed.admits(uid) {
-            let denied = Refusal::Denied {
-                error: format!("the helper answers only the agent's user, not user number {uid}"),
-                cure: "Run the agent as the user that the helper was started for (--user).".to_owned(),
-            };
+        if let Err(denied) = self.allowed.check(stream)? {
+            let refused = anyhow!("{denied}");
             write_answer(stream, &Err(denied))?;
-            bail!("user number {uid} asked, who is not permitted");
+            return Err(refused);
         }
         let answer = match read_request(stream) {
             Ok(_) if self.busy.load(Ordering::Acquire) > AT_ONCE => {
@@ -193,9 +192,36 @@ impl Helper {
     }
 }
 
+/// Serves a socket, on a thread of its own each, until nobody has asked for so
+/// long.
+///
+/// # Errors
+/// When the socket breaks.
+pub(crate) fn serve_each(
+    listener: &UnixListener,
+    idle: Option<Duration>,
+    busy: &Arc<AtomicUsize>,
+    answer: impl Fn(&UnixStream) -> anyhow::Result<()> + Clone + Send + 'static,
+) -> anyhow::Result<()> {
+    while let Some(stream) = next_client(listener, idle, busy)? {
+        let (busy, answer) = (Busy::enter(busy), answer.clone());
+        let serve = move || {
+            let _busy = busy;
+            if let Err(error) = answer(&stream) {
+                warn!("{error:#}");
+            }
+        };
+        // Where no thread is to be had, the stream is closed with its closure.
+        if let Err(error) = thread::Builder::new().name("request".into()).stack_size(STACK).spawn(serve) {
+            warn!(%error, "cannot start a thread");
+        }
+    }
+    Ok(())
+}
+
 /// The next one who asks; `None` when nobody did for so long and nobody is
 /// being served.
-pub(crate) fn next_client(
+fn next_client(
     listener: &UnixListener,
     idle: Option<Duration>,
     busy: &AtomicUsize,
@@ -213,10 +239,10 @@ pub(crate) fn next_client(
 }
 
 /// Counts who is being served.
-pub(crate) struct Busy(Arc<AtomicUsize>);
+struct Busy(Arc<AtomicUsize>);
 
 impl Busy {
-    pub(crate) fn enter(count: &Arc<AtomicUsize>) -> Self {
+    fn enter(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::AcqRel);
         Self(count.clone())
     }

@@ -40,9 +40,12 @@ fn free_port() -> u16 {
 
 fn broker(folder: &Path) -> (Ended, u16) {
     let port = free_port();
+    broker_with(folder, port, &format!("listener {port} 127.0.0.1\nallow_anonymous true\n"))
+}
+
+fn broker_with(folder: &Path, port: u16, listeners: &str) -> (Ended, u16) {
     let config = folder.join("mosquitto.conf");
-    fs::write(&config, format!("user root\npersistence false\nlistener {port} 127.0.0.1\nallow_anonymous true\n"))
-        .unwrap();
+    fs::write(&config, format!("{listeners}user root\npersistence false\n")).unwrap();
     let child = Command::new(program("mosquitto")).arg("-c").arg(&config).stderr(Stdio::null()).spawn().unwrap();
     let broker = Ended(child);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -216,4 +219,35 @@ fn a_required_broker_that_is_not_there_ends_it_cleanly() {
     agent.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(said.contains("the broker was not reached within 1s: cannot reach the broker at 127.0.0.1"), "{said}");
     assert!(said.contains("stopped"), "a clean stop: {said}");
+}
+
+#[test]
+fn its_password_comes_from_a_file_or_from_the_environment() {
+    let folder = folder();
+    let secret = folder.path().join("secret");
+    fs::write(&secret, "open sesame\n").unwrap();
+    let users = folder.path().join("users");
+    let mut make = Command::new(program("mosquitto_passwd"));
+    assert!(make.args(["-b", "-c"]).arg(&users).args(["nas", "open sesame"]).status().unwrap().success());
+    // One way in for the agent, another one for who listens.
+    let (known, open) = (free_port(), free_port());
+    let (_broker, _) = broker_with(
+        folder.path(),
+        open,
+        &format!(
+            "per_listener_settings true\nlistener {open} 127.0.0.1\nallow_anonymous true\n\
+             listener {known} 127.0.0.1\nallow_anonymous false\npassword_file {}\n",
+            users.display()
+        ),
+    );
+    let mqtt = format!("[mqtt]\nurl = \"mqtt://127.0.0.1:{known}\"\nstart_delay = \"0s\"\nusername = \"nas\"\n");
+    let file = format!("name = \"nas\"\n{mqtt}password_file = \"{}\"\n", secret.display());
+    let mut said = listen(open, "tomte/+/availability");
+    let first = agent_with(folder.path(), &file, &[], &[]);
+    said.until(|topic, payload| topic == "tomte/nas/availability" && payload == "online");
+    drop(first);
+    said.until(|topic, payload| topic == "tomte/nas/availability" && payload == "offline");
+    let environment = [("TOMTE_AGENT_MQTT_PASSWORD", "open sesame")];
+    let _second = agent_with(folder.path(), &format!("name = \"nas\"\n{mqtt}"), &[], &environment);
+    said.until(|topic, payload| topic == "tomte/nas/availability" && payload == "online");
 }

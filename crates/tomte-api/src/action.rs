@@ -70,7 +70,7 @@ pub struct Action {
     pub risk: Risk,
     /// Where it is on its way.
     pub state: ActionState,
-    /// Through what it was asked for: `mqtt`, `hub`.
+    /// Through what it was asked for: `mqtt`, the own broker of its host.
     pub via: String,
     /// The id that the request brought, or that was made up for it.
     pub request_id: String,
@@ -122,6 +122,52 @@ impl Action {
             history: action.history.iter().map(step).collect(),
             result: action.result.as_ref().map(outcome),
         }
+    }
+}
+
+/// All that there is to know of one, for people at a terminal: a line each,
+/// without anything that steers it.
+#[must_use]
+pub fn lines(action: &Action) -> Vec<String> {
+    let plain = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    let mut lines = Vec::new();
+    let mut line = |key: &str, value: &str| lines.push(format!("{key:9} {}", plain(value)));
+    line("action", &action.id.to_string());
+    line("host", action.host.as_deref().unwrap_or("-"));
+    line("state", action.state.as_str());
+    for (place, words) in action.plan.text.lines().enumerate() {
+        line(if place == 0 { "plan" } else { "" }, words);
+    }
+    line("asked by", &format!("{} ({})", action.via, action.request_id));
+    line("expires", &action.expires_at.to_string());
+    for step in &action.history {
+        let reason = if step.reason.is_empty() { String::new() } else { format!(": {}", step.reason) };
+        line("", &format!("{} {} by {}{reason}", step.at, step.to, step.by));
+    }
+    if let Some(result) = &action.result {
+        let code = result.exit_code.map_or_else(|| "none".to_owned(), |code| code.to_string());
+        line("exit code", &format!("{code}, after {:.3} s", result.duration_seconds));
+        for (place, words) in result.output.lines().enumerate() {
+            line(if place == 0 { "output" } else { "" }, words);
+        }
+        if result.truncated {
+            line("", "(there was more)");
+        }
+    }
+    lines
+}
+
+/// The one whose id begins like that, in either case.
+///
+/// # Errors
+/// In words, when there is none or more than one.
+pub fn find(mut actions: Vec<Action>, beginning: &str) -> Result<Action, String> {
+    let wanted = beginning.to_uppercase();
+    actions.retain(|action| action.id.to_string().starts_with(&wanted));
+    match actions.len() {
+        1 => Ok(actions.remove(0)),
+        0 => Err(format!("there is no action {beginning}; `action list --all` shows them all")),
+        more => Err(format!("{more} actions begin with {beginning}; write more of the id")),
     }
 }
 

@@ -179,7 +179,7 @@ pub struct Action {
     pub risk: Risk,
     /// Where it is on its way.
     pub state: ActionState,
-    /// Through what it was asked for: `mqtt`, `api`, `local`.
+    /// Through what it was asked for: `mqtt`, the own broker of its host.
     pub via: String,
     /// The id that the request brought, or that was made up for it.
     pub request_id: String,

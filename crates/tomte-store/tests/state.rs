@@ -102,6 +102,45 @@ fn an_action_is_kept_as_it_was_told_last_and_goes_with_its_host() {
 }
 
 #[test]
+fn a_filled_file_of_version_1_is_brought_up_with_all_that_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let nas = HostRecord { roles: vec!["storage".into()], ..HostRecord::new(host(1), name("nas"), at(0)) };
+    let line = AuditEntry {
+        at: at(1),
+        actor: "ada".into(),
+        address: None,
+        action: "host.add".into(),
+        target: Some("nas".into()),
+        outcome: "ok".into(),
+        details: Default::default(),
+    };
+    let store = open(folder.path());
+    store.state.put_host(&nas).unwrap();
+    store.state.add_host_token(&token(1, 1)).unwrap();
+    store.state.audit(&line).unwrap();
+    store.state.put_value("hysteresis", Some(b"saved")).unwrap();
+    drop(store);
+    // Version 2 has brought the Actions, and nothing else.
+    let file = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
+    file.execute_batch("DROP TABLE action; PRAGMA user_version = 1;").unwrap();
+    drop(file);
+
+    for _ in 0..2 {
+        let store = open(folder.path());
+        assert_eq!(store.state.hosts().unwrap(), std::slice::from_ref(&nas));
+        assert_eq!(store.state.host_tokens().unwrap(), [token(1, 1)]);
+        assert_eq!(store.state.audit_log(Page::NewestFirst(None), 10).unwrap()[0].entry, line);
+        assert_eq!(store.state.value("hysteresis").unwrap().as_deref(), Some(&b"saved"[..]));
+        store.state.put_action(&action(1, 1, &[ActionState::Pending])).unwrap();
+        let kept = store.state.action(ActionId::from_bytes([1; 16])).unwrap();
+        assert_eq!(kept, Some(action(1, 1, &[ActionState::Pending])));
+    }
+    let file = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
+    let version: i64 = file.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, 2);
+}
+
+#[test]
 fn a_host_is_kept_whole_and_its_names_lead_to_it_alone() {
     let mut nas = HostRecord::new(host(1), name("nas"), at(0));
     nas.aliases = vec![name("storage"), name("backup")];

@@ -1,7 +1,7 @@
 //! What others ask this host to do: filed, decided on, run once, remembered.
 //!
-//! The [`Desk`] is the one place where requests of the broker and of the hub,
-//! and decisions of root and of the hub's operators, meet. It keeps the
+//! The [`Desk`] is the one place where requests of the broker, and decisions
+//! of root and of the hub's operators, meet. It keeps the
 //! [`Ledger`] on disk before anything is said or done, holds a request against
 //! the host's list of commands when it comes and again before it runs, and
 //! tells every change: to the audit, as an event, and to whoever listens
@@ -32,6 +32,8 @@ use crate::workers::Change;
 
 use audit::{Audit, Line};
 
+/// Through what all of them are asked for: the host's own broker.
+pub const VIA: &str = "mqtt";
 /// The file of the Actions.
 pub const FILE: &str = "actions.json";
 /// So many run at once.
@@ -44,8 +46,6 @@ const CHANGES: usize = 64;
 /// What somebody asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Through what.
-    pub via: Via,
     /// Who, as far as it is known.
     pub by: String,
     /// The command's trigger.
@@ -54,26 +54,6 @@ pub struct Request {
     pub arguments: Vec<String>,
     /// The request's own id; `None`: one is made up.
     pub request_id: Option<String>,
-}
-
-/// Through what something is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
-    /// The host's own broker.
-    Mqtt,
-    /// The hub.
-    Hub,
-}
-
-impl Via {
-    /// The word for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mqtt => "mqtt",
-            Self::Hub => "hub",
-        }
-    }
 }
 
 /// What a request comes to.
@@ -195,9 +175,8 @@ impl Desk {
 
     /// Takes a request. What comes back is on disk.
     pub async fn request(&self, request: Request) -> Reply {
-        let via = request.via.as_str();
         let refuse = async |why: String| {
-            self.refused(via, &request.by, &request.request_id.clone().unwrap_or_default(), &why, 1).await;
+            self.refused(&request.by, &request.request_id.clone().unwrap_or_default(), &why, 1).await;
             Reply::Refused(why)
         };
         let commands = match self.load().await {
@@ -212,7 +191,7 @@ impl Desk {
             let line = Line {
                 at,
                 outcome: "listed".into(),
-                via: via.to_owned(),
+                via: VIA.to_owned(),
                 by: by.clone(),
                 command: LIST.to_owned(),
                 request_id,
@@ -241,7 +220,7 @@ impl Desk {
             },
         };
         let plan_hash = allowed.plan.hash.clone();
-        let at_once = request.via == Via::Mqtt && command.mqtt == MqttRule::Run;
+        let at_once = command.mqtt == MqttRule::Run;
         let new = New {
             host: self.host,
             kind: "command".into(),
@@ -249,7 +228,7 @@ impl Desk {
             arguments: request.arguments.clone(),
             plan: allowed.plan,
             risk: command.risk,
-            via: via.to_owned(),
+            via: VIA.to_owned(),
             request_id,
             by: request.by.clone(),
         };
@@ -332,12 +311,12 @@ impl Desk {
     }
 
     /// Notes that something was refused before it came to an Action; so often.
-    pub async fn refused(&self, via: &str, by: &str, request_id: &str, why: &str, count: u64) {
+    pub async fn refused(&self, by: &str, request_id: &str, why: &str, count: u64) {
         let at = self.now();
         let line = Line {
             at,
             outcome: "refused".into(),
-            via: via.to_owned(),
+            via: VIA.to_owned(),
             by: by.to_owned(),
             request_id: request_id.to_owned(),
             reason: why.to_owned(),
@@ -346,11 +325,11 @@ impl Desk {
         };
         self.note(vec![line]).await;
         let message = match count {
-            1 => format!("a request by {via} was refused: {why}"),
-            _ => format!("{count} requests by {via} were refused: {why}"),
+            1 => format!("a request by {VIA} was refused: {why}"),
+            _ => format!("{count} requests by {VIA} were refused: {why}"),
         };
         let count = count.to_string();
-        let details = [("via", via), ("reason", why), ("count", &count)];
+        let details = [("via", VIA), ("reason", why), ("count", &count)];
         self.raise(agent_event(at, EventKind::REQUEST_REFUSED, Severity::Warning, message, &details));
     }
 

@@ -100,7 +100,6 @@ impl Rig {
 
 fn request(trigger: &str, arguments: &[&str], id: Option<&str>) -> Request {
     Request {
-        via: Via::Mqtt,
         by: "mqtt".into(),
         trigger: trigger.into(),
         arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),

@@ -11,24 +11,20 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use rustix::net::sockopt::socket_peercred;
+use anyhow::{Context, anyhow, bail};
 use tomte_collect::Refusal;
 use tracing::{info, warn};
 
 use super::file::Commands;
 use super::run::run;
 use super::wire::{Answer, MOST_REQUEST, Run, framed, length, understood};
-use crate::helper::{Allowed, Busy, STACK, next_client};
+use crate::helper::{Allowed, serve_each};
 use crate::link::with_causes;
 
 /// How long nobody must have asked before it ends.
 pub(crate) const IDLE: Duration = Duration::from_secs(60);
-/// How long a peer may take to say what it wants, or to take the answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How many run at once; more are turned away.
 const AT_ONCE: usize = 8;
 
@@ -52,34 +48,15 @@ impl CommandHelper {
     /// # Errors
     /// When the socket breaks.
     pub fn serve(&self, listener: &UnixListener, idle: Option<Duration>) -> anyhow::Result<()> {
-        while let Some(stream) = next_client(listener, idle, &self.busy)? {
-            let busy = Busy::enter(&self.busy);
-            let helper = self.clone();
-            let serve = move || {
-                let _busy = busy;
-                if let Err(error) = helper.answer(&stream) {
-                    warn!("{error:#}");
-                }
-            };
-            // Where no thread is to be had, the stream is closed with its closure.
-            if let Err(error) = thread::Builder::new().name("command".into()).stack_size(STACK).spawn(serve) {
-                warn!(%error, "cannot start a thread");
-            }
-        }
-        Ok(())
+        let helper = self.clone();
+        serve_each(listener, idle, &self.busy, move |stream| helper.answer(stream))
     }
 
     fn answer(&self, mut stream: &UnixStream) -> anyhow::Result<()> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let uid = socket_peercred(stream).context("asking the kernel who asks")?.uid.as_raw();
-        if !self.allowed.admits(uid) {
-            let denied = Refusal::Denied {
-                error: format!("the helper answers only the agent's user, not user number {uid}"),
-                cure: "Run the agent as the user that the helper was started for (--user).".to_owned(),
-            };
+        if let Err(denied) = self.allowed.check(stream)? {
+            let refused = anyhow!("{denied}");
             stream.write_all(&framed(&Answer::Refused(denied)))?;
-            bail!("user number {uid} asked, who is not permitted");
+            return Err(refused);
         }
         let request = match read(stream) {
             Ok(request) => request,

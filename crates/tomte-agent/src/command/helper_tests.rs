@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 use std::fs;
+use std::thread;
 
 use tomte_model::HostId;
 

@@ -11,6 +11,8 @@ use toml::{Table, Value};
 
 use super::old::Old;
 use super::quoted;
+use crate::command::Commands;
+use crate::config::ConfigError;
 
 /// What only a shell understands.
 const SHELL: &[char] =
@@ -47,7 +49,8 @@ pub(super) fn commands(old: &mut Old, folder: &Path, find: impl Fn(&str) -> Opti
             continue;
         };
         let said = old.notes.len();
-        match command(old, line, entry, limit, &find) {
+        let written = command(old, line, entry, limit, &find).and_then(|written| understood(&file, &text, written));
+        match written {
             Ok(written) => {
                 taken += 1;
                 text.push_str(&written.text);
@@ -70,6 +73,16 @@ pub(super) fn commands(old: &mut Old, folder: &Path, find: impl Fn(&str) -> Opti
     }
     old.note("systant ran its commands as itself; here they run as nobody until `user = \"…\"` says otherwise");
     Some(text)
+}
+
+/// What the new file's own reader refuses behind what is there already, is not
+/// taken over: two of one name, a limit of arguments, whatever it may be.
+fn understood(file: &Path, before: &str, written: Written) -> Result<Written, String> {
+    match Commands::parse(file, &format!("{before}{}", written.text)) {
+        Ok(_) => Ok(written),
+        Err(ConfigError::File { message, .. }) => Err(format!("{}: {message}", written.trigger)),
+        Err(error) => Err(format!("{}: {error}", written.trigger)),
+    }
 }
 
 struct Written {
@@ -125,9 +138,15 @@ fn command(
     let mut parameter = String::new();
     match take(&["allowed_params", "params", "allowed_parameters"]) {
         Some(Value::Array(values)) if !values.is_empty() => {
-            let values: Vec<_> = values.iter().filter_map(Value::as_str).collect();
+            let text = |value: &Value| match value {
+                Value::String(text) => Some(text.clone()),
+                Value::Integer(number) => Some(number.to_string()),
+                _ => None,
+            };
+            let texts: Option<Vec<String>> = values.iter().map(text).collect();
+            let values = texts.ok_or_else(|| format!("{trigger}: its parameters are no list of texts"))?;
             arguments.push(format!("{{{PARAMETER}}}"));
-            let values = Value::from(values.clone());
+            let values = Value::from(values);
             parameter = format!("params = [{{ name = \"{PARAMETER}\", one_of = {values}, optional = true }}]\n");
             old.note(format!("line {line}: {trigger} takes one parameter of those that were allowed, or none"));
         }

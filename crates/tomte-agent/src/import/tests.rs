@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::command::{Commands, MqttRule};
 use crate::config::{Layers, Sources};
 
 const OLD: &str = r#"
@@ -92,6 +93,57 @@ fn commands_wait_for_an_approval_and_what_needs_a_shell_is_left_out() {
     let note = imported.notes.iter().find(|note| note.contains("restart waits for an approval")).unwrap();
     let line: usize = note.split(':').nth(1).unwrap().parse().unwrap();
     assert_eq!(text.lines().nth(line - 1).unwrap(), "mqtt = \"ask\"", "the note names the line to change");
+}
+
+/// What is written here is read by agent and helper: one of both that changes
+/// alone fails here.
+#[test]
+fn the_list_of_commands_is_understood_by_who_reads_it() {
+    let imported = import(OLD, Path::new("/etc/tomte"), find).unwrap();
+    let path = Path::new("/etc/tomte/commands.toml");
+    let list = Commands::parse(path, imported.commands.as_deref().unwrap()).unwrap();
+    let triggers: Vec<_> = list.available.iter().map(|command| command.trigger.as_str()).collect();
+    assert_eq!(triggers, ["restart", "up"]);
+    let restart = list.command("restart").unwrap();
+    assert_eq!((restart.mqtt, restart.user.as_str(), restart.limit.as_secs()), (MqttRule::Ask, "nobody", 30));
+    assert_eq!(restart.about, "Restart a service");
+    let host = tomte_model::HostId::from_parts(1, 2);
+    let with = |arguments: &[&str]| {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        restart.with(host, &arguments).map(|allowed| allowed.argv)
+    };
+    assert_eq!(with(&["nginx"]).unwrap(), ["/usr/bin/systemctl", "restart", "nginx"]);
+    assert_eq!(with(&[]).unwrap(), ["/usr/bin/systemctl", "restart"], "systant let it be left out");
+    assert!(with(&["sshd"]).is_err() && with(&["nginx", "postgresql"]).is_err());
+}
+
+/// Whatever an old file holds, what is made of it can be read.
+#[test]
+fn odd_commands_become_a_list_that_is_understood_or_none() {
+    let one = "trigger = 'a'\ncommand = '/bin/echo'";
+    for entry in [
+        r#"trigger = 'a'
+command = ['/bin/echo', 'ünï "q" \ # x', '$HOME', '']"#,
+        "trigger = 'a'\ncommand = '/bin/echo \"'",
+        "trigger = 'a'\ncommand = ['echo']\nargs = ['{value}']",
+        "trigger = 'a'\ncommand = '{x}'",
+        "trigger = 'a'\ncommand = ['']",
+        "trigger = 'A b'\ncommand = '/bin/echo'",
+        &format!("{one}\nallowed_params = ['', '{{value}}', '; id', \"x'y\"]"),
+        &format!("{one}\nallowed_params = [1, 2]"),
+        &format!("{one}\ntimeout = 0\ndescription = \"two\\nlines ''' \\\"\""),
+        &format!("{one}\ntimeout = 999999"),
+        &format!("{one}\n[[commands.available]]\n{one}"),
+    ] {
+        let old = format!("[commands]\n[[commands.available]]\n{entry}\n");
+        let imported = import(&old, Path::new("/etc/tomte"), on_this_system).unwrap();
+        if let Some(text) = imported.commands {
+            let read = Commands::parse(Path::new("commands.toml"), &text);
+            assert!(read.is_ok(), "{old}\nbecame\n{text}\n{read:?}");
+        } else {
+            assert!(imported.notes.iter().any(|note| note.contains("was not taken over")), "{:?}", imported.notes);
+        }
+    }
 }
 
 #[test]

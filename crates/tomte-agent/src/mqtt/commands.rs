@@ -17,7 +17,7 @@ use tomte_mqtt::protocol::{Publish, Qos};
 use tomte_mqtt::topics::Topics;
 use tracing::warn;
 
-use crate::actions::{Desk, Output, Reply, Request as Asked, Told, Via};
+use crate::actions::{Desk, Output, Reply, Request as Asked, Told, VIA};
 use crate::command::{self, file::Preset};
 use crate::link::with_causes;
 use crate::station::Station;
@@ -215,9 +215,7 @@ impl Clerk {
 
     async fn work(&mut self, work: Work) {
         match work {
-            Work::Dropped(count) => {
-                self.desk.refused("mqtt", "mqtt", "", "more requests than are looked at", count).await
-            }
+            Work::Dropped(count) => self.desk.refused(VIA, "", "more requests than are looked at", count).await,
             Work::Refused(refusal, topic) => {
                 let id = refusal.request_id.clone().unwrap_or_default();
                 self.refuse(&id, "", refusal.reason, &topic).await;
@@ -227,7 +225,7 @@ impl Clerk {
     }
 
     async fn refuse(&self, request_id: &str, command: &str, why: &str, topic: &str) {
-        self.desk.refused("mqtt", "mqtt", request_id, why, 1).await;
+        self.desk.refused(VIA, request_id, why, 1).await;
         self.say(topic, &Answer { request_id, command, status: "refused", error: why, ..Answer::default() });
     }
 
@@ -238,8 +236,7 @@ impl Clerk {
             return self.refuse(&id, &request.command, &why, &topic).await;
         }
         let asked = Asked {
-            via: Via::Mqtt,
-            by: "mqtt".to_owned(),
+            by: VIA.to_owned(),
             trigger: request.command.clone(),
             arguments: request.params,
             request_id: Some(id.clone()),
@@ -316,7 +313,7 @@ impl Clerk {
 
     fn told(&mut self, told: &Told) {
         let action = &told.action;
-        if action.via != Via::Mqtt.as_str() || !action.state.is_over() {
+        if action.via != VIA || !action.state.is_over() {
             return;
         }
         let topic = self.asked_at.remove(&action.id);

@@ -4,6 +4,7 @@
 //! root's, so without root there is nothing to test, and that is said.
 
 mod support;
+mod units;
 
 use std::fs;
 
@@ -74,8 +75,11 @@ fn what_is_not_allowed_is_refused_and_the_agent_goes_on() {
             break;
         }
     }
-    let runs = house.audit().into_iter().filter(|line| line["outcome"] == "running").count();
+    let audit = house.audit();
+    let runs = audit.iter().filter(|line| line["outcome"] == "running").count();
     assert!(runs < 60, "a flood is not run: {runs}");
+    let told: u64 = audit.iter().filter_map(|line| line["count"].as_u64()).sum();
+    assert!(told > 1_000, "it is said how much was not looked at: {told}");
 }
 
 #[test]
@@ -164,6 +168,41 @@ fn a_signed_host_takes_signed_requests_alone() {
     assert_eq!(runs, 1);
     let log = fs::read_to_string(house.path().join("state/audit.log")).unwrap();
     assert!(!log.contains("0123456789abcdef0123") && !log.contains(&signature));
+}
+
+/// Who spoke to systant goes on as before: on its topics, with its words.
+#[test]
+fn systants_topics_take_requests_where_they_are_switched_on_and_answer_there() {
+    let Some(house) = House::new() else { return };
+    let (mut old, mut own) = (house.listen("systant/nas/responses"), house.listen("tomte/nas/responses"));
+    house.retained("systant/nas/commands", r#"{"command":"whoami","request_id":"kept"}"#);
+    house.configure("[mqtt.systant]\nenabled = true\n");
+    let agent = house.agent();
+    house.ready();
+    let kept = old.json(|answer| answer["status"] == "refused");
+    assert!(kept["error"].as_str().unwrap().contains("retained"), "{kept}");
+    house.press("systant/nas/commands", r#"{"command":"say","params":["hello"],"request_id":"s1"}"#);
+    let answer = old.json(|answer| answer["request_id"] == "s1");
+    assert_eq!((&answer["status"], &answer["output"]), (&"completed".into(), &"hello\n".into()), "{answer}");
+    // What has to be approved has to be here, too.
+    house.press("systant/nas/commands", r#"{"command":"touch","request_id":"s2"}"#);
+    assert_eq!(old.json(|answer| answer["request_id"] == "s2")["status"], "pending");
+    house.press("systant/nas/commands", r#"{"command":"rm","request_id":"s3"}"#);
+    assert_eq!(old.json(|answer| answer["request_id"] == "s3")["status"], "refused");
+    // The first answer on the own topic is to what is asked for there.
+    house.ask(r#"{"command":"whoami","request_id":"o1"}"#);
+    assert_eq!(own.json(|_| true)["request_id"], "o1");
+
+    // Switched off, nobody listens there any more: that was asked for first, and
+    // what was asked for on the own topic is answered.
+    agent.stop();
+    house.configure("");
+    let _agent = house.agent();
+    house.ready();
+    house.press("systant/nas/commands", r#"{"command":"whoami","request_id":"s4"}"#);
+    house.ask(r#"{"command":"whoami","request_id":"o2"}"#);
+    own.json(|answer| answer["request_id"] == "o2");
+    assert!(!house.audit().iter().any(|line| line["request_id"] == "s4"));
 }
 
 #[test]

@@ -44,6 +44,12 @@ impl Ended {
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap(), signal).unwrap();
     }
+
+    /// A clean end.
+    pub(crate) fn stop(mut self) {
+        self.signal(Signal::TERM);
+        assert!(self.0.wait().unwrap().success());
+    }
 }
 
 fn tomte_agent() -> Command {
@@ -127,16 +133,21 @@ probe = "night"
         while UnixStream::connect(folder.path().join("commands.sock")).is_err() {
             std::thread::sleep(Duration::from_millis(10));
         }
-        let path = folder.path().display();
+        let house = Self { folder, port, _broker: broker, _helper: helper };
+        house.configure("");
+        house.retained(BEGIN, "x");
+        Some(house)
+    }
+
+    /// Writes the agent's configuration, with more at its end.
+    pub(crate) fn configure(&self, more: &str) {
+        let (path, port) = (self.path().display(), self.port);
         let config = format!(
             "name = \"nas\"\nstate_dir = \"{path}/state\"\nsocket = \"{path}/agent.sock\"\n\
              [commands]\nfile = \"{path}/commands.toml\"\nsocket = \"{path}/commands.sock\"\n\
-             [mqtt]\nurl = \"mqtt://127.0.0.1:{port}\"\nstart_delay = \"0s\"\n"
+             [mqtt]\nurl = \"mqtt://127.0.0.1:{port}\"\nstart_delay = \"0s\"\n{more}"
         );
-        fs::write(folder.path().join("agent.toml"), config).unwrap();
-        let house = Self { folder, port, _broker: broker, _helper: helper };
-        house.retained(BEGIN, "x");
-        Some(house)
+        fs::write(self.path().join("agent.toml"), config).unwrap();
     }
 
     pub(crate) fn path(&self) -> &Path {

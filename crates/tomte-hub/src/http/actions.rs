@@ -19,8 +19,9 @@ fn view(app: &App, action: &tomte_model::Action) -> Action {
     Action::of(action, app.hub.with_latest(action.host, |name, _| name.to_string()))
 }
 
-fn no_such(id: &str) -> Failure {
-    Failure::not_found("action", id)
+/// What is no id is not there either.
+fn id_of(id: &str) -> Result<ActionId, Failure> {
+    id.parse().map_err(|_| Failure::not_found("action", id))
 }
 
 /// What hosts were asked to do, newest first.
@@ -61,8 +62,9 @@ pub(crate) async fn list(_: Viewer, params: Params, State(app): State<App>) -> R
     params(("id" = String, Path, description = "Its id")),
     responses((status = 200, body = Action)))]
 pub(crate) async fn show(_: Viewer, Names(id): Names<String>, State(app): State<App>) -> Result<Json<Action>, Failure> {
-    let parsed: ActionId = id.parse().map_err(|_| no_such(&id))?;
-    let action = app.hub.read(move |store| store.state.action(parsed)).await?.ok_or_else(|| no_such(&id))?;
+    let parsed = id_of(&id)?;
+    let action = app.hub.read(move |store| store.state.action(parsed)).await?;
+    let action = action.ok_or_else(|| Failure::not_found("action", &id))?;
     Ok(Json(view(&app, &action)))
 }
 
@@ -98,8 +100,7 @@ pub(crate) async fn reject(
 }
 
 async fn decide(app: &App, who: &Identity, id: &str, yes: bool, decision: Decision) -> Result<Json<Action>, Failure> {
-    let parsed: ActionId = id.parse().map_err(|_| no_such(id))?;
-    let decided = app.hub.decide_action(&who.caller, parsed, yes, decision.plan_hash, decision.reason).await;
+    let decided = app.hub.decide_action(&who.caller, id_of(id)?, yes, decision.plan_hash, decision.reason).await;
     match decided {
         Ok(action) => Ok(Json(view(app, &action))),
         Err(DecideError::Forbidden(error)) => Err(error.into()),

@@ -2,6 +2,7 @@
 //! sockets, with a clock that the tests turn by hand.
 #![allow(clippy::unwrap_used)]
 
+mod actions;
 mod clusters;
 mod faults;
 mod link;

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use anyhow::bail;
 use comfy_table::Color;
-use tomte_api::action::{Action, Decision};
+use tomte_api::action::{self, Action, Decision};
 use tomte_api::client::Client;
 use tomte_model::{ActionState, Risk};
 
 use super::{ago, now};
 use crate::cli::ActionCommand;
-use crate::output::{Format, Output, Text, printable};
+use crate::output::{Format, Output, Text};
 
 /// A host that is connected answers within this time.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -45,20 +45,14 @@ async fn find(beginning: &str, client: &Client) -> anyhow::Result<Action> {
     if wanted.len() == 26 {
         return Ok(client.action(&wanted).await?);
     }
-    let mut found = client.actions(None, &[]).await?;
-    found.retain(|action| action.id.to_string().starts_with(&wanted));
-    match found.len() {
-        1 => Ok(found.remove(0)),
-        0 => bail!("there is no action {beginning}; `tomte action list --all` shows them all"),
-        more => bail!("{more} actions begin with {beginning}; write more of the id"),
-    }
+    action::find(client.actions(None, &[]).await?, beginning).map_err(anyhow::Error::msg)
 }
 
 fn confirm(action: &Action, output: Output) -> anyhow::Result<()> {
     if !std::io::stdin().is_terminal() {
         bail!("nobody can be asked whether this is meant; add --yes");
     }
-    for line in lines(action) {
+    for line in action::lines(action) {
         output.line(line)?;
     }
     anstream::eprint!("Approve? [y/N] ");
@@ -110,33 +104,5 @@ fn show(action: &Action, output: Output) -> anyhow::Result<()> {
     if output.format == Format::Json {
         return output.json(action);
     }
-    lines(action).into_iter().try_for_each(|line| output.line(line))
-}
-
-fn lines(action: &Action) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = |key: &str, value: &str| lines.push(format!("{key:9} {}", printable(value)));
-    line("action", &action.id.to_string());
-    line("host", action.host.as_deref().unwrap_or("-"));
-    line("state", action.state.as_str());
-    for (place, words) in action.plan.text.lines().enumerate() {
-        line(if place == 0 { "plan" } else { "" }, words);
-    }
-    line("asked by", &format!("{} ({})", action.via, action.request_id));
-    line("expires", &action.expires_at.to_string());
-    for step in &action.history {
-        let reason = if step.reason.is_empty() { String::new() } else { format!(": {}", step.reason) };
-        line("", &format!("{} {} by {}{reason}", step.at, step.to, step.by));
-    }
-    if let Some(result) = &action.result {
-        let code = result.exit_code.map_or_else(|| "none".to_owned(), |code| code.to_string());
-        line("exit code", &format!("{code}, after {:.3} s", result.duration_seconds));
-        for (place, words) in result.output.lines().enumerate() {
-            line(if place == 0 { "output" } else { "" }, words);
-        }
-        if result.truncated {
-            line("", "(there was more)");
-        }
-    }
-    lines
+    action::lines(action).into_iter().try_for_each(|line| output.line(line))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::LIMIT;
+use crate::support::{LIMIT, agent};
 
 /// Between two looks at Home Assistant.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -50,12 +50,30 @@ pub(crate) fn with_hub(text: &str, url: &str) -> String {
     text.lines().map(line).collect()
 }
 
+/// What waits at an agent for a decision, once there is so much of it.
+pub(crate) fn filed(config: &Path, count: usize) -> Vec<Value> {
+    let begin = Instant::now();
+    loop {
+        let mut list = agent();
+        let output = list.args(["action", "list", "--json", "--config"]).arg(config).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let actions: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        if actions.len() >= count {
+            return actions;
+        }
+        assert!(begin.elapsed() < LIMIT, "only these were filed: {actions:#?}");
+        std::thread::sleep(PAUSE);
+    }
+}
+
 pub(crate) struct Kit {
     flavour: &'static str,
     kit: PathBuf,
     root: PathBuf,
     folder: TempDir,
     port: String,
+    url: String,
+    token: String,
     /// How much of Home Assistant's log has been read.
     since: u64,
 }
@@ -79,7 +97,16 @@ impl Kit {
         let root = std::env::var_os("HA_ROOT").map_or_else(|| cache.join("tomte/ha-kit"), PathBuf::from);
         std::fs::create_dir_all(&root).unwrap();
         let folder = TempDir::new().unwrap();
-        let mut kit = Self { flavour, kit, root, folder, port: String::new(), since: 0 };
+        let mut kit = Self {
+            flavour,
+            kit,
+            root,
+            folder,
+            port: String::new(),
+            url: String::new(),
+            token: String::new(),
+            since: 0,
+        };
         kit.up(&["--quiet-log"]);
         Some(kit)
     }
@@ -107,7 +134,7 @@ impl Kit {
         let value = |key: &str| {
             env.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_default().to_owned()
         };
-        self.port = value("MQTT_PORT");
+        (self.port, self.url, self.token) = (value("MQTT_PORT"), value("HA_URL"), value("HA_TOKEN"));
         println!("Home Assistant {} runs", value("HA_VERSION"));
     }
 
@@ -162,6 +189,25 @@ impl Kit {
     fn empty(&self, topic: &str) {
         let arguments = ["-h", "127.0.0.1", "-p", &self.port, "-r", "-n", "-q", "1", "-t", topic];
         assert!(Command::new("mosquitto_pub").args(arguments).status().unwrap().success());
+    }
+
+    /// A list of commands, as what a configuration says of it.
+    pub(crate) fn commands(&self, list: &str) -> String {
+        let path = self.folder.path().join("commands.toml");
+        std::fs::write(&path, list).unwrap();
+        format!("[commands]\nfile = \"{}\"\n", path.display())
+    }
+
+    /// Calls a service of Home Assistant, as a press on its page does.
+    pub(crate) fn call(&self, service: &str, entity: &str) {
+        let (url, token) = (format!("{}/api/services/{service}", self.url), &self.token);
+        let output = Command::new("curl")
+            .args(["--fail", "--silent", "--show-error", "--header", "Content-Type: application/json"])
+            .args(["--header", &format!("Authorization: Bearer {token}")])
+            .args(["--data", &format!(r#"{{"entity_id":"{entity}"}}"#), &url])
+            .output()
+            .expect("curl runs");
+        assert!(output.status.success(), "{service} {entity}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// What the broker keeps on topics.

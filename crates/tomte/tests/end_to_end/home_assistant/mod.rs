@@ -5,6 +5,7 @@
 mod kit;
 
 use kit::Kit;
+use serde_json::Value;
 
 use crate::support::{Hub, run_agent};
 
@@ -29,17 +30,43 @@ const PROBE: &str = "[[probe]]\nname = \"rack\"\ncommand = [\"/bin/echo\", \"21.
                      unit = \"celsius\"\ninterval = 1\n";
 const ANOTHER: &str =
     "[[probe]]\nname = \"shelf\"\ncommand = [\"/bin/echo\", \"on\"]\nvalue = \"binary\"\ninterval = 1\n";
+/// A button, and a switch that reads its state from the probe above.
+const COMMANDS: &str = "[[commands.available]]\ntrigger = \"blink\"\nabout = \"Blink\"\ncommand = [\"/bin/true\"]\n\
+                        [[commands.available]]\ntrigger = \"light\"\ncommand = [\"/bin/echo\", \"{state}\"]\n\
+                        params = [{ name = \"state\", one_of = [\"on\", \"off\"] }]\n\
+                        [[commands.switch]]\nname = \"shelf\"\ntitle = \"Shelf light\"\n\
+                        on = [\"light\", \"on\"]\noff = [\"light\", \"off\"]\nprobe = \"shelf\"\n";
 
 /// Appears whole and silently, goes, comes back, loses a part, is renamed.
 fn a_host_by_itself(kit: &mut Kit) {
-    let config = kit.agent("nas", "", &format!("{PROBE}{ANOTHER}"));
+    let another = format!("{ANOTHER}{}", kit.commands(COMMANDS));
+    let config = kit.agent("nas", "", &format!("{PROBE}{another}"));
     let mut agent = run_agent(&config);
+    // What asks other programs, packages for one, comes later than the rest.
+    kit.until("nas", "entities of every kind", |entities| {
+        let kinds = ["sensor.", "binary_sensor.", "event.", "update.", "button.", "switch."];
+        kinds.iter().all(|kind| entities.iter().any(|entity| entity.id.starts_with(kind)))
+    });
     kit.is_sound("nas");
     let first = kit.entities("nas");
     assert!(first.iter().any(|entity| entity.id == "sensor.nas_probe_rack_value_celsius"), "{first:?}");
-    for component in ["sensor", "binary_sensor", "event", "update"] {
-        assert!(first.iter().any(|entity| entity.id.starts_with(&format!("{component}."))), "a {component}");
-    }
+    kit.step("a button files a request, and files another when it is pressed again; so does a switch");
+    let of = |kind: &str| first.iter().find(|entity| entity.id.starts_with(kind)).unwrap();
+    assert_eq!(of("switch.").state, "on", "as its probe says");
+    let button = of("button.").id.clone();
+    kit.call("button/press", &button);
+    kit.call("button/press", &button);
+    kit.call("switch/turn_off", &of("switch.").id);
+    let filed = kit::filed(&config, 3);
+    let asked = |action: &Value| format!("{} {} by {}", action["target"], action["arguments"], action["via"]);
+    let mut asked: Vec<_> = filed.iter().map(asked).collect();
+    asked.sort();
+    assert_eq!(asked, [r#""blink" [] by "mqtt""#, r#""blink" [] by "mqtt""#, r#""light" ["off"] by "mqtt""#]);
+    assert!(filed.iter().all(|action| action["state"] == "pending"), "nothing runs unasked: {filed:?}");
+    kit.until("nas", "the host's events tell of it", |entities| {
+        entities.iter().any(|entity| entity.id.starts_with("event.") && entity.state != "unknown")
+    });
+    kit.is_sound("nas");
 
     kit.step("SIGKILL: everything is unavailable, but for what tells that it is");
     agent.kill();
@@ -61,7 +88,7 @@ fn a_host_by_itself(kit: &mut Kit) {
     kit::are_the_same(&kit.entities("nas"), &first);
 
     kit.step("a probe is no more");
-    kit.agent("nas", "", ANOTHER);
+    kit.agent("nas", "", &another);
     agent.signal(rustix::process::Signal::HUP);
     kit.until("nas", "the probe is gone", |entities| entities.iter().all(|entity| !entity.id.contains("rack")));
 
@@ -73,7 +100,7 @@ fn a_host_by_itself(kit: &mut Kit) {
 
     kit.step("another name");
     let before = kit.entities("nas");
-    let config = kit.agent_renamed("nas", "attic", ANOTHER);
+    let config = kit.agent_renamed("nas", "attic", &another);
     let mut agent = run_agent(&config);
     kit.is_sound("attic");
     kit::are_the_same(&kit.entities("attic"), &before);
