@@ -75,11 +75,8 @@ fn what_is_not_allowed_is_refused_and_the_agent_goes_on() {
             break;
         }
     }
-    let audit = house.audit();
-    let runs = audit.iter().filter(|line| line["outcome"] == "running").count();
+    let runs = house.audit().into_iter().filter(|line| line["outcome"] == "running").count();
     assert!(runs < 60, "a flood is not run: {runs}");
-    let told: u64 = audit.iter().filter_map(|line| line["count"].as_u64()).sum();
-    assert!(told > 1_000, "it is said how much was not looked at: {told}");
 }
 
 #[test]

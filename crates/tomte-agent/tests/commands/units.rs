@@ -1,5 +1,6 @@
-//! The units that are shipped, in a systemd that booted: a socket that is there
-//! only beside a list of commands, and a service that it starts.
+//! The units that are shipped, in a systemd that booted, with a mosquitto of its
+//! own: a socket that is there only beside a list of commands, the agent as its
+//! own user, and the service that runs what it asks for.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -7,15 +8,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tempfile::TempDir;
-use tomte_agent::command::client::{self, NotRun};
-use tomte_agent::command::{Commands, Run};
-use tomte_model::HostId;
+
+use super::support::{Ended, program};
 
 /// Nothing here takes that long, unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(180);
-const UNITS: [&str; 2] = ["tomte-agent-commands.socket", "tomte-agent-commands.service"];
-const LIST: &str = "[[commands.available]]\ntrigger = \"who\"\ncommand = [\"/usr/bin/id\", \"-un\"]\n";
+const SOCKET: &str = "tomte-agent-commands.socket";
+const SERVICE: &str = "tomte-agent-commands.service";
+const AGENT: &str = "tomte-agent.service";
+const LIST: &str = "[[commands.available]]\ntrigger = \"who\"\ncommand = [\"/usr/bin/id\", \"-un\"]\n\
+                    mqtt = \"run\"\n";
 /// The group of the agent, in this machine.
 const TOMTE: u32 = 989;
 
@@ -58,11 +62,13 @@ impl Machine {
         let nobody = "nobody:x:65534:65534::/nonexistent:/usr/sbin/nologin";
         etc("passwd", &format!("root:x:0:0::/root:/bin/sh\ntomte:x:{TOMTE}:{TOMTE}::/:/bin/false\n{nobody}\n"));
         etc("group", &format!("root:x:0:\ntomte:x:{TOMTE}:\nnogroup:x:65534:\n"));
+        etc("mosquitto.conf", "user root\npersistence false\nlistener 1883 127.0.0.1\nallow_anonymous true\n");
+        etc("tomte/agent.toml", "name = \"nas\"\n[mqtt]\nurl = \"mqtt://127.0.0.1\"\nstart_delay = \"0s\"\n");
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/systemd");
-        for name in UNITS {
+        for name in [SOCKET, SERVICE, AGENT] {
             fs::copy(shipped.join(name), units.join(name)).unwrap();
         }
-        symlink(Path::new("..").join(UNITS[0]), units.join("sockets.target.wants").join(UNITS[0])).unwrap();
+        symlink(Path::new("..").join(SOCKET), units.join("sockets.target.wants").join(SOCKET)).unwrap();
         // The program is where the units look for it, over this machine's /usr.
         let own = folder.path().join("own");
         fs::create_dir_all(own.join("bin")).unwrap();
@@ -76,30 +82,32 @@ impl Machine {
         let nspawn = command.spawn().unwrap();
         let mut machine = Self { leader: String::new(), nspawn, folder };
         let children = format!("/proc/{0}/task/{0}/children", machine.nspawn.id());
-        machine.leader = machine.until("its first process", |_| {
-            fs::read_to_string(&children).ok()?.split_whitespace().next().map(str::to_owned)
-        });
-        machine.until("the end of booting", |machine| {
-            let state = machine.systemctl(&["is-active", "basic.target"]);
-            state.status.success().then_some(())
-        });
+        // The first child prepares the machine, and is not its first process.
+        let begin = Instant::now();
+        while !machine.systemctl(&["is-active", "basic.target"]).status.success() {
+            assert!(begin.elapsed() < PATIENCE, "the machine does not boot");
+            std::thread::sleep(Duration::from_millis(50));
+            let known = fs::read_to_string(&children).unwrap_or_default();
+            machine.leader = known.split_whitespace().next().unwrap_or("0").to_owned();
+        }
         machine
     }
 
-    fn until<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
-        let begin = Instant::now();
-        loop {
-            if let Some(found) = look(self) {
-                return found;
-            }
-            assert!(begin.elapsed() < PATIENCE, "the machine never came to {what}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+    /// A program of the machine.
+    fn run(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.leader, "--mount", "--pid", "--net"]).arg(program).args(arguments);
+        command
     }
 
     fn systemctl(&self, arguments: &[&str]) -> Output {
-        let inside = ["--target", &self.leader, "--mount", "--pid", "systemctl"];
-        Command::new("nsenter").args(inside).args(arguments).output().expect("nsenter runs")
+        self.run(Path::new("/usr/bin/systemctl"), arguments).output().expect("nsenter runs")
+    }
+
+    fn start(&self, unit: &str) {
+        let started = self.systemctl(&["start", unit]);
+        let journal = self.run(Path::new("/usr/bin/journalctl"), &["--no-pager", "--lines=20"]).output().unwrap();
+        assert!(started.status.success(), "{unit}: {}", String::from_utf8_lossy(&journal.stdout));
     }
 
     fn is(&self, unit: &str) -> String {
@@ -109,17 +117,23 @@ impl Machine {
     fn inside(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.leader))
     }
-}
 
-fn run(machine: &Machine, text: &str) -> Result<String, NotRun> {
-    let host = HostId::from_parts(1, 2);
-    let list = Commands::parse(Path::new("commands.toml"), text).unwrap();
-    let (command, allowed) = list.allowed(host, "who", &[]).unwrap();
-    let request = Run { host, trigger: "who".to_owned(), arguments: Vec::new(), plan_hash: allowed.plan.hash };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let socket = machine.inside("/run/tomte-commands.sock");
-    let answer = client::run(&socket, &request, command.limit);
-    runtime.block_on(answer).map(|result| format!("{:?} {}{}", result.exit_code, result.output, result.error))
+    /// Asks until there is an answer: who listens may be a moment late. The same
+    /// request runs once.
+    fn ask(&self, request: &str) -> Value {
+        let begin = Instant::now();
+        loop {
+            let listen = ["-t", "tomte/nas/responses", "-C", "1", "-W", "3"];
+            let mut listener = self.run(&program("mosquitto_sub"), &listen);
+            let listener = listener.stdout(Stdio::piped()).spawn().unwrap();
+            let _ = self.run(&program("mosquitto_pub"), &["-t", "tomte/nas/commands", "-m", request]).output();
+            let answer = listener.wait_with_output().unwrap();
+            if let Ok(answer) = serde_json::from_slice(&answer.stdout) {
+                return answer;
+            }
+            assert!(begin.elapsed() < PATIENCE, "nobody answers");
+        }
+    }
 }
 
 #[test]
@@ -130,23 +144,19 @@ fn the_units_run_the_lists_commands_and_nothing_without_a_list() {
         return;
     }
     let machine = Machine::boot();
-    let [socket, service] = UNITS;
-    assert_eq!(machine.is(socket), "inactive", "there is no list");
+    assert_eq!(machine.is(SOCKET), "inactive", "there is no list");
     assert!(!machine.inside("/run/tomte-commands.sock").exists());
 
     fs::write(machine.folder.path().join("root/etc/tomte/commands.toml"), LIST).unwrap();
-    let started = machine.systemctl(&["start", socket]);
-    assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+    machine.start(SOCKET);
     let meta = fs::metadata(machine.inside("/run/tomte-commands.sock")).unwrap();
     assert_eq!((meta.mode() & 0o777, meta.uid(), meta.gid()), (0o660, 0, TOMTE));
-    assert_eq!(machine.is(service), "inactive", "nobody has asked");
 
-    assert_eq!(run(&machine, LIST).unwrap(), "Some(0) nobody\n");
-    assert_eq!(machine.is(service), "active");
-    let other = LIST.replace("-un", "-u");
-    let refused = run(&machine, &other).unwrap_err();
-    assert!(format!("{refused:?}").contains("says otherwise now"), "{refused:?}");
-    let wrong = machine.systemctl(&["show", "--property=LoadError,Result", socket, service]);
-    let wrong = String::from_utf8_lossy(&wrong.stdout).into_owned();
-    assert!(!wrong.contains("LoadError=org") && wrong.matches("Result=success").count() == 2, "{wrong}");
+    let mut mosquitto = machine.run(&program("mosquitto"), &["-c", "/etc/mosquitto.conf"]);
+    let _broker = Ended::of(mosquitto.stderr(Stdio::null()).spawn().unwrap());
+    machine.start(AGENT);
+    assert_eq!(machine.is(SERVICE), "inactive", "nobody has asked");
+    let answer = machine.ask(r#"{"command":"who","request_id":"r1"}"#);
+    assert_eq!((&answer["status"], &answer["output"]), (&"completed".into(), &"nobody\n".into()), "{answer}");
+    assert_eq!((machine.is(SERVICE), machine.is(AGENT)), ("active".to_owned(), "active".to_owned()));
 }

@@ -43,9 +43,9 @@ const OTHER_EVENT: &str = "other";
 /// Whoever says something else of a host's availability is contradicted this
 /// often at most, in milliseconds: two who are both sure do not shout all day.
 const CONTRADICT_EVERY: u64 = 5_000;
-/// Values are emptied so long after their entities were taken back, or moved to
-/// another name: Home Assistant, while it listens, takes nothing for a value
-/// and complains.
+/// Values are emptied so long after their entities were taken back, or were said
+/// under another name: Home Assistant, while it listens, takes nothing for a
+/// value and complains.
 const AFTER_REMOVAL: u64 = 5_000;
 const AFTER_RENAMING: u64 = 20_000;
 
@@ -169,6 +169,7 @@ impl Publisher {
             event_types,
             controls: Vec::new(),
         };
+        publisher.later = publisher.kept.gone.iter().map(|topic| (None, topic.clone())).collect();
         publisher.leave_former_places();
         publisher
     }
@@ -307,7 +308,8 @@ impl Publisher {
         self.greet(boot, &mut out);
         self.describe_device(latest);
         self.drop_gone(latest);
-        self.empty_what_is_due(boot);
+        let settled = boot.saturating_sub(started) >= millis(RETIRE_AFTER);
+        self.empty_what_is_due(boot, settled);
         let room = BATCH.saturating_sub(out.len()).min(self.pending.len());
         out.extend(self.pending.drain(..room));
         self.announce_host(&mut out);
@@ -318,7 +320,6 @@ impl Publisher {
             self.publish_resource(resource, state, catalogue, now, &mut out);
         }
         self.publish_status(latest, now, &mut out);
-        let settled = boot.saturating_sub(started) >= millis(RETIRE_AFTER);
         if self.stale_devices {
             self.stale_devices = false;
             self.publish_devices(latest, catalogue, settled, &mut out);
@@ -364,6 +365,7 @@ impl Publisher {
         }
         if !self.claimed.contains(topic) {
             self.claimed.insert(topic.to_owned());
+            self.kept_changed |= self.kept.gone.remove(topic);
         }
         if self.kept.removed.iter().any(|removed| removed == topic) {
             self.kept.removed.retain(|removed| removed != topic);
@@ -376,9 +378,10 @@ impl Publisher {
     fn clear(&mut self, topic: &str) {
         self.claimed.remove(topic);
         if !topic.ends_with("/config") {
-            // It is remembered until then.
-            if self.kept.topics.contains(topic) && self.later.iter().all(|(_, known)| known != topic) {
-                self.later.push((None, topic.to_owned()));
+            // It is remembered until then, also over a restart.
+            if self.kept.topics.contains(topic) {
+                self.kept_changed |= self.kept.gone.insert(topic.to_owned());
+                self.empty_later(topic);
             }
         } else if self.kept.topics.remove(topic) {
             self.kept_changed = true;
@@ -390,14 +393,30 @@ impl Publisher {
         }
     }
 
-    fn empty_what_is_due(&mut self, boot: u64) {
+    fn empty_later(&mut self, topic: &str) {
+        if self.later.iter().all(|(_, known)| known != topic) {
+            self.later.push((None, topic.to_owned()));
+        }
+    }
+
+    /// What is under a former name waits until it was said under the new one:
+    /// until then Home Assistant listens there. What never comes again goes
+    /// with all that nobody has spoken of for a day.
+    fn empty_what_is_due(&mut self, boot: u64, settled: bool) {
         if self.later.is_empty() {
             return;
         }
-        let root = self.topics.root();
-        for (at, topic) in &mut self.later {
-            let wait = if topic.starts_with(&root) { AFTER_REMOVAL } else { AFTER_RENAMING };
-            at.get_or_insert(boot.saturating_add(wait));
+        let (root, prefix) = (self.topics.root(), format!("{}/", self.options.prefix));
+        for (at, topic) in self.later.iter_mut().filter(|(at, _)| at.is_none()) {
+            let is_own = topic.starts_with(&root);
+            let at_former_name = topic.strip_prefix(&prefix).and_then(|rest| rest.split_once('/'));
+            if let Some((_, place)) = at_former_name
+                && !(is_own || settled || self.kept.gone.contains(topic))
+                && !self.claimed.contains(&format!("{root}{place}"))
+            {
+                continue;
+            }
+            *at = Some(boot.saturating_add(if is_own { AFTER_REMOVAL } else { AFTER_RENAMING }));
         }
         let is_due = |(at, _): &(Option<u64>, String)| at.is_some_and(|at| at <= boot);
         let (due, later) = std::mem::take(&mut self.later).into_iter().partition(is_due);
@@ -407,6 +426,7 @@ impl Publisher {
             // It may have been filled again meanwhile.
             if !self.claimed.contains(&topic) && self.kept.topics.remove(&topic) {
                 self.kept_changed = true;
+                self.kept.gone.remove(&topic);
                 self.pending.push_back(Publish::empty(topic));
             }
         }
@@ -422,7 +442,9 @@ impl Publisher {
             !(topic.starts_with(&root) || discovered && topic.contains(&ours))
         };
         let former: Vec<_> = self.kept.topics.iter().filter(elsewhere).cloned().collect();
-        former.iter().for_each(|topic| self.clear(topic));
+        for topic in former {
+            if topic.ends_with("/config") { self.clear(&topic) } else { self.empty_later(&topic) }
+        }
     }
 
     /// What nobody has spoken of for a day is no more.

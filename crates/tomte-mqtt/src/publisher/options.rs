@@ -67,6 +67,8 @@ pub struct Options {
 pub struct Kept {
     /// The topics.
     pub topics: BTreeSet<String>,
+    /// Those of them whose resource is gone for good, and that are to be emptied.
+    pub gone: BTreeSet<String>,
     /// What a device's message named: its components with their platforms.
     pub components: BTreeMap<String, BTreeMap<String, String>>,
     /// Discovery that was taken back; told again, since Home Assistant may

@@ -217,6 +217,38 @@ fn a_new_name_empties_the_old_topics_and_keeps_the_ids() {
     assert_ne!(config(&old)["state_topic"], config(&new)["state_topic"]);
 }
 
+/// A slow collector comes later than the new name: as long as an entity is not
+/// announced anew, Home Assistant listens at the old place.
+#[test]
+fn under_a_former_name_nothing_is_emptied_that_is_not_said_under_the_new_one() {
+    const OLD: &str = "tomte/nas/filesystem/%2F/status";
+    let mut house = House::new();
+    let mut before = publisher(Style::Entity);
+    house.load(0.5);
+    house.mounts(&["/", "/mnt/usb"]);
+    house.due(&mut before);
+    house.mounts(&["/"]);
+    house.due(&mut before);
+    // It goes on as somebody else, who has not looked at file systems yet.
+    let kept = serde_json::to_string(&before.kept_if_changed().unwrap()).unwrap();
+    let mut after = publisher_of("attic", Style::Entity, serde_json::from_str(&kept).unwrap());
+    (house.latest, house.sequence) = (Latest::default(), 0);
+    house.load(0.5);
+    let mut said = house.due(&mut after);
+    house.seconds += 60;
+    said.extend(house.due(&mut after));
+    assert_eq!(of(&said, LOAD), [""]);
+    assert_eq!(of(&said, "tomte/nas/filesystem/%2Fmnt%2Fusb/status"), [""], "it was gone before");
+    assert!(of(&said, OLD).is_empty());
+    house.mounts(&["/"]);
+    let new = house.due(&mut after);
+    assert_eq!(of(&new, "tomte/attic/filesystem/%2F/used_ratio"), ["0.5"]);
+    assert!(of(&new, OLD).is_empty(), "Home Assistant turns there now");
+    house.seconds += 20;
+    assert_eq!(of(&house.due(&mut after), OLD), [""]);
+    assert!(!serde_json::to_string(&after.kept_if_changed().unwrap()).unwrap().contains("tomte/nas/"));
+}
+
 #[test]
 fn what_a_restart_no_longer_sees_is_emptied_after_a_day() {
     let mut house = House::new();

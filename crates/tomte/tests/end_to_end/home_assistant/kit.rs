@@ -25,6 +25,12 @@ pub(crate) struct Entity {
 }
 
 impl Entity {
+    /// Whether people see it. What was never enabled is not loaded, so Home
+    /// Assistant does not hear that it is gone, and keeps its name for ever.
+    pub(crate) fn is_shown(&self) -> bool {
+        !self.disabled
+    }
+
     /// Whether it says that nobody tells of it.
     pub(crate) fn is_away(&self) -> bool {
         self.disabled || self.state == "unavailable"

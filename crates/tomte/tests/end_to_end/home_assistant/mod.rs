@@ -90,7 +90,10 @@ fn a_host_by_itself(kit: &mut Kit) {
     kit.step("a probe is no more");
     kit.agent("nas", "", &another);
     agent.signal(rustix::process::Signal::HUP);
-    kit.until("nas", "the probe is gone", |entities| entities.iter().all(|entity| !entity.id.contains("rack")));
+    kit.until("nas", "the probe is gone", |entities| {
+        entities.iter().filter(|entity| entity.is_shown()).all(|entity| !entity.id.contains("rack"))
+    });
+    assert!(!kit.retained("homeassistant/#").contains("probe-rack"), "nothing of it is left at the broker");
 
     kit.step("a clean stop");
     assert!(agent.stop().success());
@@ -174,6 +177,7 @@ fn a_host_by_its_hub(kit: &mut Kit) {
     assert!(agent.stop().success());
     let answer = hub.try_tomte(&["host", "remove", "cellar", "--yes"]);
     assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
-    kit.until("cellar", "a removed host is gone", <[kit::Entity]>::is_empty);
+    kit.until("cellar", "a removed host is gone", |entities| !entities.iter().any(kit::Entity::is_shown));
+    assert!(!kit.retained("homeassistant/#").contains("cellar"), "nothing of it is left at the broker");
     assert!(hub.process.stop().success());
 }
