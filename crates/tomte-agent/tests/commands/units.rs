@@ -123,10 +123,12 @@ impl Machine {
     fn ask(&self, request: &str) -> Value {
         let begin = Instant::now();
         loop {
-            let listen = ["-t", "tomte/nas/responses", "-C", "1", "-W", "3"];
+            let listen = ["-h", "127.0.0.1", "-t", "tomte/nas/responses", "-C", "1", "-W", "3"];
             let mut listener = self.run(&program("mosquitto_sub"), &listen);
             let listener = listener.stdout(Stdio::piped()).spawn().unwrap();
-            let _ = self.run(&program("mosquitto_pub"), &["-t", "tomte/nas/commands", "-m", request]).output();
+            let _ = self
+                .run(&program("mosquitto_pub"), &["-h", "127.0.0.1", "-t", "tomte/nas/commands", "-m", request])
+                .output();
             let answer = listener.wait_with_output().unwrap();
             if let Ok(answer) = serde_json::from_slice(&answer.stdout) {
                 return answer;
