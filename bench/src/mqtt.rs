@@ -7,7 +7,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use tokio::net::TcpStream;
@@ -21,9 +21,11 @@ use crate::table::{Figure, Measure};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Until discovery is over and every collector has been heard.
 const SETTLE: Duration = Duration::from_secs(30);
-/// A reading that is its own time, so that it tells how old it is.
-const CLOCK: &str = "[[probe]]\nname = \"clock\"\ncommand = [\"/bin/date\", \"+%s.%N\"]\nvalue = \"number\"\n\
-                     unit = \"seconds\"\ninterval = 3\n";
+/// A reading that is its own time, so that it tells how old it is. It is read
+/// less often than a value is said, so that none waits for its turn.
+const CLOCK: &str = "[collectors.probe]\ninterval = \"12s\"\n\
+                     [[probe]]\nname = \"clock\"\ncommand = [\"/bin/date\", \"+%s.%N\"]\nvalue = \"number\"\n\
+                     unit = \"seconds\"\n";
 
 /// How much is done.
 #[derive(Debug, Clone)]
@@ -72,15 +74,16 @@ impl Broker {
         self.listener.said().lines().filter(|line| !line.contains("/probe/clock/")).count()
     }
 
-    /// How old the clock's readings were when they came, in seconds.
-    fn ages(&self) -> Vec<f64> {
+    /// How old the clock's readings were when they came, in seconds: those that
+    /// came since then, in seconds since 1970.
+    fn ages(&self, since: f64) -> Vec<f64> {
         let said = self.listener.said();
         let of_clock = said.lines().filter(|line| line.contains("/probe/clock/value"));
         let age = |line: &str| {
             let mut words = line.split(' ');
             let arrived: f64 = words.next()?.parse().ok()?;
             let read: f64 = words.nth(2)?.parse().ok()?;
-            Some(arrived - read).filter(|age| (0.0..60.0).contains(age))
+            Some(arrived - read).filter(|_| arrived >= since)
         };
         let mut ages: Vec<f64> = of_clock.filter_map(age).collect();
         ages.sort_by(f64::total_cmp);
@@ -146,6 +149,8 @@ pub(crate) async fn run(programs: &Programs, work: &Path, size: &Size) -> Result
     let look = || stations.iter().map(Station::moment).collect::<Result<Vec<_>>>();
     sleep(SETTLE).await;
     let settled = look()?;
+    // What is said first waits for the agent's start delay.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock")?.as_secs_f64();
     sleep(size.idle).await;
     let idle = look()?;
     keep_busy(size.busy, folder.path()).await?;
@@ -190,7 +195,7 @@ pub(crate) async fn run(programs: &Programs, work: &Path, size: &Size) -> Result
                 more(&|f| f.resident),
             ),
         ]);
-        let ages = stations[index].broker.as_ref().map(Broker::ages).unwrap_or_default();
+        let ages = stations[index].broker.as_ref().map(|broker| broker.ages(since)).unwrap_or_default();
         if let (Some(middle), Some(worst)) = (ages.get(ages.len() / 2), ages.last()) {
             eprintln!("  {name}: {} readings of the clock", ages.len());
             figures.extend([
