@@ -49,6 +49,11 @@ const CONTRADICT_EVERY: u64 = 5_000;
 const AFTER_REMOVAL: u64 = 5_000;
 const AFTER_RENAMING: u64 = 20_000;
 
+/// Values are told again so long after entities were announced that Home
+/// Assistant may have known already: one that it takes for changed has no value,
+/// where values expire, until the next one comes.
+const AFTER_ANNOUNCING: u64 = 3_000;
+
 /// A value as it was last sent.
 struct Sent {
     name: Name,
@@ -77,7 +82,17 @@ struct Thing {
     status: Said,
     update: Said,
     announced: bool,
+    /// When all of it is told again, in milliseconds of boot time.
+    again_at: Option<u64>,
     entities: Vec<(&'static str, String)>,
+}
+
+impl Thing {
+    /// Nothing of it counts as sent.
+    fn forget_sent(&mut self) {
+        (self.status.last, self.update.last) = (None, None);
+        self.values.iter_mut().for_each(|sent| sent.at = None);
+    }
 }
 
 /// The state machine.
@@ -350,8 +365,7 @@ impl Publisher {
     fn forget_sent(&mut self) {
         for thing in self.things.values_mut() {
             thing.announced = false;
-            (thing.status.last, thing.update.last) = (None, None);
-            thing.values.iter_mut().for_each(|sent| sent.at = None);
+            thing.forget_sent();
         }
         self.status.last = None;
         self.host_announced = false;
@@ -581,8 +595,16 @@ impl Publisher {
         }
         if !std::mem::replace(&mut thing.announced, true) && self.options.discovery.is_some() {
             let entities = self.entities(kind, resource, state);
+            let device = self.device_of(resource).unwrap_or_else(|| self.device.clone());
+            let is_known = |entity: &Entity| {
+                let alone = self.frame.entity_topic(&device.id, entity.component, &entity.key);
+                self.kept.topics.contains(&alone)
+                    || self.kept.components.contains_key(&self.frame.device_topic(&device.id))
+            };
+            if entities.iter().any(is_known) {
+                thing.again_at = Some(now.boot_millis.saturating_add(AFTER_ANNOUNCING));
+            }
             if self.one_by_one() {
-                let device = self.device_of(resource).unwrap_or_else(|| self.device.clone());
                 for entity in &entities {
                     self.announce(&device, entity, out);
                 }
@@ -590,6 +612,10 @@ impl Publisher {
                 self.stale_devices = true;
             }
             thing.entities = entities.into_iter().map(|entity| (entity.component, entity.key)).collect();
+        }
+        if thing.again_at.is_some_and(|at| at <= now.boot_millis) {
+            thing.again_at = None;
+            thing.forget_sent();
         }
         if now.boot_millis >= self.options.values_at {
             self.publish_values(resource, state, kind, &mut thing, now, out);

@@ -211,10 +211,29 @@ fn a_new_name_empties_the_old_topics_and_keeps_the_ids() {
     new.extend(house.due(&mut after));
     assert_eq!(of(&new, LOAD), [""]);
     assert_eq!(of(&new, "tomte/nas/availability"), [""]);
-    assert_eq!(of(&new, "tomte/attic/load/load/load1"), ["0.5"]);
+    assert_eq!(of(&new, "tomte/attic/load/load/load1"), ["0.5"; 2], "again, since Home Assistant knew the entity");
     let config = |messages: &[Publish]| serde_json::from_str::<Json>(of(messages, CONFIG)[0]).unwrap();
     assert_eq!(config(&old)["unique_id"], config(&new)["unique_id"]);
     assert_ne!(config(&old)["state_topic"], config(&new)["state_topic"]);
+}
+
+#[test]
+fn values_are_told_again_where_home_assistant_may_have_taken_an_entity_for_changed() {
+    let mut house = House::new();
+    let mut publisher = publisher(Style::Entity);
+    house.load(0.5);
+    house.due(&mut publisher);
+    house.seconds = 3;
+    assert!(house.due(&mut publisher).is_empty(), "it was new: the broker tells of it");
+    // Somebody else spoke for the host meanwhile, and announced it otherwise.
+    publisher.connected();
+    let said = house.due(&mut publisher);
+    assert_eq!((of(&said, CONFIG).len(), of(&said, LOAD)), (1, vec!["0.5"]));
+    house.seconds = 6;
+    let again = house.due(&mut publisher);
+    assert_eq!((of(&again, CONFIG).len(), of(&again, LOAD)), (0, vec!["0.5"]));
+    house.seconds = 9;
+    assert!(house.due(&mut publisher).is_empty(), "once");
 }
 
 /// A slow collector comes later than the new name: as long as an entity is not
