@@ -163,7 +163,7 @@ fn a_systemd_that_booted() {
     assert!(quiet.attribute("stopped_by_user").is_none());
     machine.call("StopUnit", &["ss", "quiet.service", "replace"]);
     let quiet = until("service that was stopped", systemd, |scopes| {
-        find(scopes, "service:quiet").filter(|facet| facet.reading("running") == Some(0.0))
+        find(scopes, "service:quiet").filter(|facet| text(facet, "state") == "inactive")
     });
     assert_eq!((text(&quiet, "stopped_by_user").as_str(), quiet.reading("failed")), ("yes", Some(0.0)), "{quiet:?}");
 
