@@ -173,15 +173,23 @@ pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
 pub(crate) fn complaint(text: &str, error: &toml::de::Error) -> (usize, usize, String) {
     let (line, column) = error.span().map_or((0, 0), |span| position(text, span.start));
     let mut message = advice(error.message());
-    // Only the key: the value may be a secret.
     let key = text.lines().nth(line.wrapping_sub(1)).and_then(|line| match line.trim().strip_prefix('[') {
         Some(table) => table.trim_start_matches('[').split_once(']').map(|(name, _)| name),
         None => line.split_once('=').map(|(key, _)| key),
     });
     if let Some(key) = key.map(str::trim).filter(|key| message.starts_with("invalid ") && !key.is_empty()) {
+        // The parser repeats the value, which must not reach a log.
+        if let Some((_, expected)) = message.split_once("expected").filter(|_| is_secret(key)) {
+            message = format!("invalid value, expected{expected}");
+        }
         message = format!("{key}: {message}");
     }
     (line, column, message)
+}
+
+/// Whether a key's value is a secret, by its name.
+pub(crate) fn is_secret(key: &str) -> bool {
+    ["password", "token", "secret"].iter().any(|word| key.contains(word))
 }
 
 /// Adds "did you mean" to a complaint that lists what it expected.
@@ -291,13 +299,15 @@ mod tests {
     }
 
     #[test]
-    fn a_complaint_names_the_key_and_never_its_value() {
+    fn a_complaint_names_the_key_and_tells_no_secret() {
         let of = |text: &str| match Layer::file("a.toml".into(), text) {
             Err(error) => error.to_string(),
             Ok(_) => panic!("taken: {text}"),
         };
         assert_eq!(of("\n[hub]\nurl = \"x\""), "a.toml:2:1: hub: invalid type: map, expected a string");
         assert_eq!(of("roles = true"), "a.toml:1:9: roles: invalid type: boolean `true`, expected a sequence");
+        let secret = of("[mqtt]\npassword = 12345");
+        assert!(secret.contains("password: invalid value, expected") && !secret.contains("12345"), "{secret}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use tomte_model::{Catalogue, HostName, ThresholdRule};
 
 use layers::Layer;
 pub use layers::{Origin, known_keys};
-pub(crate) use layers::{complaint, lines_of_keys, position};
+pub(crate) use layers::{complaint, is_secret, lines_of_keys, position};
 pub use locate::{SYSTEM, candidates, candidates_here};
 pub use mqtt::MqttConfig;
 pub(crate) use mqtt::systant_log_level;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-use crate::config::{complaint, lines_of_keys};
+use crate::config::{complaint, is_secret, lines_of_keys};
 
 pub(super) struct Old {
     table: Table,
@@ -100,10 +100,7 @@ fn flatten(prefix: &str, value: &Value, out: &mut Vec<(String, String)>) {
             }
         }
         // A secret does not go into a note.
-        value if prefix.contains("password") || prefix.contains("token") || prefix.contains("secret") => {
-            let _ = value;
-            out.push((prefix.to_owned(), "***".to_owned()));
-        }
+        _ if is_secret(prefix) => out.push((prefix.to_owned(), "***".to_owned())),
         value => out.push((prefix.to_owned(), value.to_string())),
     }
 }
