@@ -10,7 +10,7 @@ use std::fs;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use support::{House, is_root};
+use support::{House, is_root, until};
 
 #[test]
 fn a_request_is_run_answered_once_and_noted() {
@@ -102,9 +102,9 @@ fn one_that_asks_waits_for_root_and_a_killed_agent_never_runs_it_again() {
     assert_eq!((&event["type"], &event["details"]["action"]), (&"action_changed".into(), &id.as_str().into()));
 
     house.ask(r#"{"command":"wait","request_id":"w"}"#);
-    while !house.audit().iter().any(|line| line["request_id"] == "w" && line["outcome"] == "running") {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    until("the command runs", || {
+        house.audit().iter().any(|line| line["request_id"] == "w" && line["outcome"] == "running")
+    });
     agent.signal(Signal::KILL);
     drop(agent);
     let _agent = house.agent();

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -18,6 +18,15 @@ use tempfile::TempDir;
 const BEGIN: &str = "test/begin";
 /// Nothing here takes that long, unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Waits for another process, which tells nobody when it has come so far.
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !so() {
+        assert!(begin.elapsed() < PATIENCE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
 
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -122,9 +131,7 @@ probe = "night"
         fs::write(&config, text).unwrap();
         let broker = Command::new(program("mosquitto")).arg("-c").arg(&config).stderr(Stdio::null()).spawn().unwrap();
         let broker = Ended(broker);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        until("the broker listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         let helper = tomte_agent()
             .args(["helper", "--user", "root", "--socket"])
             .arg(folder.path().join("commands.sock"))
@@ -134,9 +141,7 @@ probe = "night"
             .spawn()
             .unwrap();
         let helper = Ended(helper);
-        while UnixStream::connect(folder.path().join("commands.sock")).is_err() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        until("the helper listens", || UnixStream::connect(folder.path().join("commands.sock")).is_ok());
         let house = Self { folder, port, _broker: broker, _helper: helper };
         house.configure("");
         house.retained(BEGIN, "x");
@@ -308,9 +313,9 @@ impl Listener {
     }
 
     pub(crate) fn json_within(&mut self, patience: Duration, fits: impl Fn(&Value) -> bool) -> Option<Value> {
-        let until = std::time::Instant::now() + patience;
+        let until = Instant::now() + patience;
         loop {
-            let left = until.saturating_duration_since(std::time::Instant::now());
+            let left = until.saturating_duration_since(Instant::now());
             let line = self.heard.recv_timeout(left).ok()?;
             let (_, payload) = line.split_once(' ').unwrap_or((&line, ""));
             if let Ok(value) = serde_json::from_str::<Value>(payload)
