@@ -57,6 +57,8 @@ impl Open {
 #[derive(Debug)]
 pub(super) struct Block {
     pub(super) day: i64,
+    /// Of several days' blocks made at once, the rows may be mixed.
+    pub(super) first_row: i64,
     pub(super) last_row: i64,
     pub(super) rows: u64,
     /// Of the first and the last row.
@@ -180,7 +182,8 @@ fn block(collector: i64, day: i64, mut rows: Vec<Row<'_>>, exponents: &Exponents
         values.extend(integers.iter().map(|integer| body::to_number(*integer, exponent)));
         table.add(series, exponent, &Presence::of(present, times.len()), &values);
     }
+    let first_row = rows.iter().map(|(row, _, _)| *row).min()?;
     let last_row = rows.iter().map(|(row, _, _)| *row).max()?;
     let (first, last) = (*times.first()?, *times.last()?);
-    Some(Block { day, last_row, rows: rows.len() as u64, first, last, bytes: table.finish() })
+    Some(Block { day, first_row, last_row, rows: rows.len() as u64, first, last, bytes: table.finish() })
 }

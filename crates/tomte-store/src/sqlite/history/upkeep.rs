@@ -31,6 +31,9 @@ use crate::sqlite::Fault;
 /// About so many bytes are written in one transaction.
 pub(super) const STEP: usize = 192 * 1024;
 
+/// The same where readers wait for the transaction.
+pub(super) const SEAL_STEP: usize = STEP / 2;
+
 /// A day is merged when it has been over for so long.
 const GRACE: i64 = 3_600_000;
 
@@ -145,22 +148,25 @@ impl<'a> Upkeep<'a> {
                 head.closed(collector, &names.exponents)
             };
             self.done.sealed += blocks.iter().map(|block| block.rows).sum::<u64>();
-            let last_row = blocks.iter().map(|block| block.last_row).max();
-            let bytes = self.prepare(
-                collector,
-                &blocks.iter().map(|block| &**block).collect::<Vec<_>>(),
-                &mut sealing.changes,
-            )?;
-            if let Some(last_row) = last_row {
-                sealing.changes.add(bytes, move |tx| {
-                    tx.prepare_cached("UPDATE collector SET sealed = max(sealed, ?2) WHERE number = ?1")?
-                        .execute((collector, last_row))?;
-                    Ok(())
-                });
-            }
-            sealing.blocks.push((collector, blocks));
-            if sealing.changes.bytes >= STEP {
-                self.store.apply(sealing.step())?;
+            let mut left = blocks.as_slice();
+            while !left.is_empty() {
+                let (now, later) = left.split_at(first_step(left));
+                let last_row = now.iter().map(|block| block.last_row).max();
+                let of_these: Vec<&Block> = now.iter().map(|block| &**block).collect();
+                self.prepare(collector, &of_these, &mut sealing.changes)?;
+                if let Some(last_row) = last_row {
+                    sealing.changes.add(0, move |tx| {
+                        tx.prepare_cached("UPDATE collector SET sealed = max(sealed, ?2) WHERE number = ?1")?
+                            .execute((collector, last_row))?;
+                        Ok(())
+                    });
+                }
+                sealing.blocks.push((collector, now.to_vec()));
+                // What comes next of a collector is added to what is there.
+                if sealing.changes.bytes >= SEAL_STEP || !later.is_empty() {
+                    self.store.apply(sealing.step())?;
+                }
+                left = later;
             }
         }
         self.store.apply(sealing.step())
@@ -183,13 +189,12 @@ impl<'a> Upkeep<'a> {
     }
 
     /// Prepares blocks of a collector to be written: as parts of their days,
-    /// and counted into buckets. Returns about how many bytes that is.
-    fn prepare(&self, collector: i64, blocks: &[&Block], changes: &mut Changes) -> Result<usize, StoreError> {
+    /// and counted into buckets.
+    fn prepare(&self, collector: i64, blocks: &[&Block], changes: &mut Changes) -> Result<(), StoreError> {
         let mut days: BTreeMap<i64, Vec<&Block>> = BTreeMap::new();
         for block in blocks {
             days.entry(block.day).or_default().push(block);
         }
-        let mut size = 0;
         for (day, blocks) in days {
             let mut buckets = Buckets::new();
             let there = self.store.readers.read(|tx| place::slices(tx, Kept::Recent, place::keys(day, collector)))?;
@@ -201,17 +206,15 @@ impl<'a> Upkeep<'a> {
                 let _ = Header::read(&block.bytes).map(|header| part::gather(&header, &block.bytes, &mut buckets));
             }
             if let Some(table) = part::table_of(&buckets, Effort::Fast) {
-                size += table.len();
                 changes.add(table.len(), move |tx| place::put(tx, Kept::Recent, day, collector, &table));
             }
             // Of a day whose readings have had their time only buckets stay.
             if day >= self.raw_floor() {
                 let body = part::encode(blocks.iter().map(|block| block.bytes.as_slice()));
-                size += body.len();
                 changes.add(body.len(), move |tx| add_part(tx, day, collector, &body));
             }
         }
-        Ok(size)
+        Ok(())
     }
 
     /// Rows as version 1 kept them become parts.
@@ -514,6 +517,20 @@ impl<'a> Upkeep<'a> {
         }
         Ok(())
     }
+}
+
+/// How many of a collector's blocks are sealed in one transaction: about
+/// [`SEAL_STEP`] bytes of them. What is not sealed then has later rows than what is.
+fn first_step(blocks: &[Arc<Block>]) -> usize {
+    let (mut bytes, mut last_row) = (0, i64::MIN);
+    for (index, block) in blocks.iter().enumerate() {
+        if bytes >= SEAL_STEP && block.first_row > last_row && blocks[index..].iter().all(|b| b.first_row > last_row) {
+            return index;
+        }
+        bytes += block.bytes.len();
+        last_row = last_row.max(block.last_row);
+    }
+    blocks.len()
 }
 
 /// Sealing under way.

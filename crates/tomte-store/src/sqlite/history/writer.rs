@@ -29,6 +29,10 @@ const AT_MOST: usize = 4;
 const SLOTS_AT_ONCE: usize = 64;
 const FRAMES_AT_ONCE: usize = 256;
 const GIVE_BACK_AT_ONCE: u64 = 64;
+/// How many pages the log may have before it is carried over to the database.
+const LOG_PAGES: u32 = 1_000;
+/// After so many steps that did not do so, it is done by itself.
+const STEPS_IN_LOG: u32 = 16;
 
 /// What the thread is asked for.
 pub(super) enum Job {
@@ -172,6 +176,8 @@ pub(super) struct Writer {
     old_epochs: Vec<(HostId, u64)>,
     /// Frames that nothing refers to, still to be deleted.
     unused_frames: Vec<i64>,
+    /// Steps since the log was carried over.
+    steps_in_log: u32,
 }
 
 impl Writer {
@@ -199,6 +205,7 @@ impl Writer {
             unsaved,
             old_epochs: Vec::new(),
             unused_frames: Vec::new(),
+            steps_in_log: 0,
         }
     }
 
@@ -411,17 +418,46 @@ impl Writer {
     }
 
     fn apply(&mut self, step: Step) -> Result<(), Fault> {
-        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut known = Known { dictionary: &mut self.dictionary, recorder: &mut self.recorder };
-        (step.work)(&tx, &mut known)?;
-        // A reader sees what moved either where it was or where it is now.
-        let _moving = step.after.is_some().then(|| self.shared.moving.write().unwrap_or_else(PoisonError::into_inner));
-        tx.commit()?;
-        self.shared.committed();
-        if let Some(after) = step.after {
-            after(&self.shared);
+        let Step { work, after } = step;
+        let Some(after) = after else { return self.transact(work, || ()) };
+        // A reader sees what moved either where it was or where it is now, and
+        // waits meanwhile: that is no time to carry the log over.
+        self.carry_over_at(0)?;
+        let shared = Arc::clone(&self.shared);
+        let mut moving = None;
+        let applied =
+            self.transact(work, || moving = Some(shared.moving.write().unwrap_or_else(PoisonError::into_inner)));
+        if applied.is_ok() {
+            after(&shared);
+        }
+        drop(moving);
+        self.carry_over_at(LOG_PAGES)?;
+        applied?;
+        self.steps_in_log += 1;
+        if self.steps_in_log >= STEPS_IN_LOG {
+            self.steps_in_log = 0;
+            // What was committed stays so; the next commit tries again.
+            if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+                tracing::warn!(%error, "the log of the history could not be carried over");
+            }
         }
         Ok(())
+    }
+
+    /// Does some work in a transaction, and something just before its end.
+    fn transact(&mut self, work: Work, at_the_end: impl FnOnce()) -> Result<(), Fault> {
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut known = Known { dictionary: &mut self.dictionary, recorder: &mut self.recorder };
+        work(&tx, &mut known)?;
+        at_the_end();
+        tx.commit()?;
+        self.shared.committed();
+        Ok(())
+    }
+
+    /// A commit carries the log over when it has so many pages; 0: never.
+    fn carry_over_at(&self, pages: u32) -> rusqlite::Result<()> {
+        self.connection.query_row(&format!("PRAGMA wal_autocheckpoint = {pages}"), [], |_| Ok(()))
     }
 
     /// Writes down what arrived, for some outboxes.
