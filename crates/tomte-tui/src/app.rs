@@ -2,6 +2,7 @@
 //! changes and [`crate::render`] draws. No I/O, and no clock: `now` is the time
 //! of the last event.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
@@ -20,6 +21,7 @@ use crate::panels::Panel;
 use crate::search::Search;
 use crate::settings::Settings;
 use crate::theme::{Depth, Theme};
+use crate::units;
 use crate::world::{Key, Known, World};
 
 /// How many events are kept.
@@ -299,6 +301,11 @@ impl App {
     /// The moment that the screen shows.
     pub(crate) fn moment(&self) -> Timestamp {
         self.frozen.as_ref().map_or(self.now, |frozen| frozen.at)
+    }
+
+    /// A text of the fleet as people here read it; see [`units::told`].
+    pub(crate) fn told<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        units::told(text, self.moment(), &self.surroundings.zone)
     }
 
     /// Which part of the screen has the keyboard.

@@ -1,6 +1,8 @@
 //! The rows of a panel: what is written in each cell, and in which tone. How
 //! wide it gets and which colour a tone has is the renderer's.
 
+use std::borrow::Cow;
+
 use tomte_api::catalogue::Kind;
 use tomte_api::resource::{Resource, Table};
 use tomte_model::{Status, Unit, Value as Scalar};
@@ -98,6 +100,11 @@ pub(crate) fn grid(app: &App, panel: &Panel, zoomed: bool) -> Grid {
         Body::Readings => readings(app, panel, detail),
         Body::System => system(app, detail),
     };
+    for cell in grid.rows.iter_mut().flat_map(|row| &mut row.cells) {
+        if let Cow::Owned(text) = app.told(&cell.text) {
+            cell.text = text;
+        }
+    }
     if !app.host.filter.is_empty() && app.host.focus == panel.id {
         grid.rows.retain(|row| matches(&app.host.filter, row.cells.iter().map(|cell| cell.text.as_str())));
     }
@@ -184,8 +191,10 @@ fn cell(app: &App, resource: &Resource, show: &Show) -> Cell {
 /// Why it stands as it does. Its name, with which many a reason begins, stands
 /// in the row already, and would take the room of the rest.
 fn without_name(resource: &Resource) -> String {
-    let rest = resource.reason.strip_prefix(resource.name.as_str()).and_then(|rest| rest.strip_prefix(' '));
-    rest.unwrap_or(&resource.reason).to_owned()
+    let Resource { reason, kind, name, .. } = resource;
+    let named = reason.strip_prefix("the ").and_then(|rest| rest.strip_prefix(kind.as_str())?.strip_prefix(' '));
+    let rest = named.unwrap_or(reason).strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix(' '));
+    rest.unwrap_or(reason).to_owned()
 }
 
 /// Below each resource, what its lists say: a guest's interfaces, the tasks of

@@ -1,6 +1,8 @@
 //! Numbers in few cells: `93%`, `1.2G`, `45°`, `3d`. Where there is room, the
 //! units of the catalogue say it themselves ([`Unit::format`]).
 
+use std::borrow::Cow;
+
 use tomte_model::{Timestamp, Unit};
 
 /// A value in at most six cells.
@@ -100,9 +102,50 @@ pub(crate) fn clock(at: Timestamp, now: Timestamp, zone: &jiff::tz::TimeZone) ->
     }
 }
 
+/// A text of the fleet with the moments in it, which are written for machines
+/// there (`2026-01-31T12:00:00.000Z`), on this machine's clock.
+pub(crate) fn told<'a>(text: &'a str, now: Timestamp, zone: &jiff::tz::TimeZone) -> Cow<'a, str> {
+    let mut said = Cow::Borrowed(text);
+    let mut from = 0;
+    // Where one may begin: at the `T` between its day and its time.
+    while let Some(at) = said[from..].find('T').map(|at| from + at) {
+        from = at + 1;
+        let Some(start) = at.checked_sub("2026-01-31".len()).filter(|start| said.is_char_boundary(*start)) else {
+            continue;
+        };
+        let part_of_one = |c: char| c.is_ascii_digit() || matches!(c, ':' | '.' | 'Z' | '+' | '-');
+        let rest = &said[at + 1..];
+        let end = at + 1 + rest.find(|c| !part_of_one(c)).unwrap_or(rest.len());
+        // A full stop ends the sentence.
+        let end = if said[..end].ends_with('.') { end - 1 } else { end };
+        let Ok(moment) = said[start..end].parse() else { continue };
+        let clock = clock(moment, now, zone);
+        from = start + clock.len();
+        said.to_mut().replace_range(start..end, &clock);
+    }
+    said
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_in_texts_are_on_the_clock_of_who_reads() {
+        let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(2));
+        let now = Timestamp::from_millis(1_790_000_000_000);
+        for (text, said) in [
+            ("", ""),
+            ("nothing of the kind: T, 12T3, TTT", "nothing of the kind: T, 12T3, TTT"),
+            ("ended 2026-09-21T10:00:00.000Z with errors", "ended 12:00:00 with errors"),
+            ("ended 2026-09-20T10:00:00Z.", "ended 2026-09-20 12:00:00."),
+            ("2026-09-21T10:00:00+02:00–2026-09-21T11:30:01.5Z", "10:00:00–13:30:01"),
+            ("2026-99-21T10:00:00Z", "2026-99-21T10:00:00Z"),
+            ("größer als T10:00:00Z", "größer als T10:00:00Z"),
+        ] {
+            assert_eq!(told(text, now, &zone), said);
+        }
+    }
 
     #[test]
     fn values_are_short() {

@@ -73,7 +73,7 @@ fn row(app: &App, buffer: &mut Buffer, area: Rect, event: &Event) {
         column(20, &event.kind, app.theme.dim);
     }
     let plain = if event.severity > tomte_model::Severity::Info { style } else { app.theme.base };
-    column(area.width, said(event), plain);
+    column(area.width, &app.told(said(event)), plain);
 }
 
 /// Everything about an event, line by line.
@@ -87,10 +87,10 @@ pub(super) fn detail(app: &App, event: &Event, width: u16) -> Vec<(String, Strin
         ("source".to_owned(), event.source.clone()),
     ];
     lines.extend(event.subject.clone().map(|subject| ("about".to_owned(), subject)));
-    lines.extend(event.details.iter().map(|(key, value)| (key.clone(), value.clone())));
+    lines.extend(event.details.iter().map(|(key, value)| (key.clone(), app.told(value).into_owned())));
     let room = usize::from(width.saturating_sub(18)).max(10);
     let mut all: Vec<(String, String)> = Vec::new();
-    for text in wrap(said(event), usize::from(width).max(10), 12, app.glyphs.ellipsis) {
+    for text in wrap(&app.told(said(event)), usize::from(width).max(10), 12, app.glyphs.ellipsis) {
         all.push((String::new(), text));
     }
     all.push((String::new(), String::new()));

@@ -161,7 +161,7 @@ fn host(app: &App, buffer: &mut Buffer, y: u16, known: &Known, columns: &[FleetC
             Source::News => {
                 let style =
                     if known.host.reason.is_empty() { app.theme.dim } else { app.theme.status(known.host.status) };
-                put(buffer, x, y, width, &cell.text, style, glyphs);
+                put(buffer, x, y, width, &app.told(&cell.text), style, glyphs);
             }
             Source::Reading { .. } | Source::Healthy { .. } => {
                 let text = if cell.text.is_empty() { glyphs.nothing } else { &cell.text };

@@ -72,7 +72,7 @@ fn head(app: &App, buffer: &mut Buffer, area: Rect) {
     let presence = format!("  {}", host.presence);
     let newest = app.shown().detail.as_ref().and_then(|detail| detail.resources.values().map(|r| r.at).max());
     let age = newest.max(known.newest).map(|at| format!("  {} ago", units::age(at, app.moment()))).unwrap_or_default();
-    let reason = if host.reason.is_empty() { String::new() } else { format!("  {}", host.reason) };
+    let reason = if host.reason.is_empty() { String::new() } else { format!("  {}", app.told(&host.reason)) };
     let name = format!("{}  ", host.name);
     let area = Rect { x: area.x + 1, width: area.width.saturating_sub(1), height: 1, ..area };
     let parts = [

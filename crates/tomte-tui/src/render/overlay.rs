@@ -182,12 +182,13 @@ fn draw_hit(app: &App, buffer: &mut Buffer, area: Rect, hit: &Hit) {
     put(buffer, area.x + 14, area.y, names.saturating_sub(1), name, app.theme.base, &app.glyphs);
     if wide >= 50 {
         let host = if hit.key.is_some() { hit.host_name.as_str() } else { "" };
-        let text = if hit.because.is_empty() { host.to_owned() } else { format!("{host}  {}", hit.because) };
+        let because = app.told(&hit.because);
+        let text = if because.is_empty() { host.to_owned() } else { format!("{host}  {because}") };
         let rest = wide - names;
         if hit.key.is_some() {
             put(buffer, area.x + 14 + names, area.y, rest, &text, app.theme.dim, &app.glyphs);
         } else {
-            put_right(buffer, area.x + 14 + names, area.y, rest, hit.because.as_str(), app.theme.dim, &app.glyphs);
+            put_right(buffer, area.x + 14 + names, area.y, rest, &because, app.theme.dim, &app.glyphs);
         }
     }
 }
