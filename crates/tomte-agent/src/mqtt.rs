@@ -210,6 +210,10 @@ impl Driver for Publishing {
         self.announce_at = now.saturating_add(self.delay);
     }
 
+    fn lost(&mut self) {
+        self.publisher.lost();
+    }
+
     fn due(&mut self) -> Vec<Publish> {
         self.take_reports();
         let now = self.station.clock().now();
@@ -254,7 +258,10 @@ impl Driver for Publishing {
     async fn wake(&mut self) {
         let now = self.station.clock().now().boot_millis;
         let next = self.stats.as_ref().map(Stats::next_at).into_iter().chain([self.announce_at]);
-        let next = next.filter(|at| *at > now).map(|at| Duration::from_millis(at - now)).min();
+        // What was held back may be due by now.
+        let held = self.publisher.next_at().filter(|_| self.announce_at <= now);
+        let next = next.filter(|at| *at > now).chain(held).min();
+        let next = next.map(|at| Duration::from_millis(at.saturating_sub(now)));
         let pause = next.map_or(LOOK_EVERY, |next| next.min(LOOK_EVERY));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

@@ -197,6 +197,10 @@ impl Driver for Talking {
         self.hosts.connected();
     }
 
+    fn lost(&mut self) {
+        self.hosts.lost();
+    }
+
     fn due(&mut self) -> Vec<Publish> {
         self.catch_up();
         self.save();
@@ -235,8 +239,9 @@ impl Driver for Talking {
     }
 
     async fn wake(&mut self) {
+        let held = self.hosts.next_at().map(|at| Duration::from_millis(at.saturating_sub(self.boot_millis())));
         tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(held.map_or(LOOK_EVERY, |held| held.min(LOOK_EVERY))) => {}
             heard = self.changes.next() => {
                 if matches!(heard, Heard::End) {
                     return std::future::pending().await;

@@ -70,6 +70,11 @@ impl Device {
 /// What all entities of one publisher share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frame {
+    /// The id of the host's own device: ids of entities hang on it, whichever
+    /// device they are shown at.
+    pub host_id: String,
+    /// The host's name: what entities are called at first hangs on it.
+    pub host_name: String,
     /// `homeassistant`, unless Home Assistant is told otherwise.
     pub prefix: String,
     /// Where the host's availability is told.
@@ -112,17 +117,17 @@ impl Frame {
     /// An entity's own message.
     #[must_use]
     pub fn entity(&self, device: &Device, entity: &Entity) -> String {
-        let mut config = self.component(device, entity);
+        let mut config = self.component(entity);
         config.insert("device".into(), device.block());
         config.insert("origin".into(), self.origin());
         self.availability(entity, &mut config);
         Value::Object(config).to_string()
     }
 
-    fn component(&self, device: &Device, entity: &Entity) -> Map<String, Value> {
+    fn component(&self, entity: &Entity) -> Map<String, Value> {
         let mut config = entity.config.clone();
-        let wished = format!("{}_{}", slug(&device.name), entity.slug);
-        config.insert("unique_id".into(), json!(format!("{}-{}", device.id, entity.key)));
+        let wished = format!("{}_{}", slug(&self.host_name), entity.slug);
+        config.insert("unique_id".into(), json!(format!("{}-{}", self.host_id, entity.key)));
         // The first is for 2025.10 and later, the second for those before.
         config.insert("default_entity_id".into(), json!(format!("{}.{wished}", entity.component)));
         config.insert("object_id".into(), json!(wished));
@@ -143,7 +148,7 @@ impl Frame {
             components.insert(key.to_owned(), json!({ "platform": component }));
         }
         for entity in entities {
-            let mut config = self.component(device, entity);
+            let mut config = self.component(entity);
             config.insert("platform".into(), json!(entity.component));
             self.availability(entity, &mut config);
             components.insert(entity.key.clone(), Value::Object(config));
@@ -161,6 +166,8 @@ mod tests {
 
     fn frame() -> Frame {
         Frame {
+            host_id: device().id,
+            host_name: device().name,
             prefix: "homeassistant".into(),
             availability: "tomte/nas/availability".into(),
             hub_availability: None,

@@ -34,6 +34,9 @@ pub trait Driver: Send {
     fn will(&self) -> Publish;
     /// There is a connection; nothing counts as sent on it.
     fn connected(&mut self);
+    /// There is none any more, or none was to be had: nothing is due until the
+    /// next one.
+    fn lost(&mut self) {}
     /// What is due now, a bounded number; empty when nothing is.
     fn due(&mut self) -> Vec<Publish>;
     /// Somebody said something on a topic that is listened to.
@@ -111,6 +114,7 @@ pub async fn run<D: Driver>(
             Ok(()) => return,
             Err(end) => end,
         };
+        driver.lost();
         let text = with_causes(&end);
         if text != told {
             // The same trouble again is no news.

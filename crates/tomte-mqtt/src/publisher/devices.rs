@@ -26,16 +26,21 @@ impl Publisher {
     ) {
         let Some(discovery) = &self.options.discovery else { return };
         if discovery.style == Style::Entity {
+            // What is not let go of yet has entities that were not read yet.
             let own = format!("{}/device/{}", discovery.prefix, self.device.id);
-            let former: Vec<_> = self.kept.topics.iter().filter(|topic| topic.starts_with(&own)).cloned().collect();
+            let is_former = |topic: &&String| {
+                topic.starts_with(&own) && (settled || !self.kept.components.contains_key(topic.as_str()))
+            };
+            let former: Vec<_> = self.kept.topics.iter().filter(is_former).cloned().collect();
             former.iter().for_each(|topic| self.clear(topic));
             return;
         }
         let mut devices: BTreeMap<String, (Device, Vec<Entity>)> = BTreeMap::new();
         devices.insert(self.device.id.clone(), (self.device.clone(), self.host_entities()));
-        for (resource, state) in latest.resources().filter(|(resource, _)| self.things.contains_key(resource)) {
+        for (resource, state) in latest.resources() {
+            let Some(thing) = self.things.get(resource).filter(|thing| thing.announced) else { continue };
             let Some(kind) = catalogue.kind(&resource.kind) else { continue };
-            let device = self.device_of(resource).unwrap_or_else(|| self.device.clone());
+            let device = thing.device.as_ref().unwrap_or(&self.device).clone();
             let entities = self.entities(kind, resource, state);
             devices.entry(device.id.clone()).or_insert_with(|| (device, Vec::new())).1.extend(entities);
         }

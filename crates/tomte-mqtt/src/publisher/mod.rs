@@ -9,6 +9,8 @@
 mod devices;
 mod options;
 mod shown;
+mod sub_devices;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -21,10 +23,11 @@ use tomte_model::{Catalogue, Event, EventKind, Latest, Moment, Name, ResourceKey
 use crate::controls::{self, Control};
 use crate::discovery::{Device, Frame, MIGRATE, Style};
 use crate::entity::{Entity, NO_VALUE, of_attribute, of_field, of_host, of_problem, of_update};
-use crate::names::{hash, id};
+use crate::names::hash;
 use crate::protocol::Publish;
 use crate::topics::Topics;
 use shown::{Shown, attribute, judged, shown_of_facet, shown_values, status_text, update_text};
+use told::Told;
 
 pub use options::{Discovery, Kept, Options, Pace, Shows};
 
@@ -36,8 +39,6 @@ const MOST_RESOURCES: usize = 2_000;
 const MOST_EVENTS: usize = 100;
 /// So many removals are remembered, to be told again.
 const MOST_REMOVED: usize = 500;
-/// Kinds that are devices of their own where that is asked for.
-const SUB_DEVICES: &[&str] = &["guest", "pool", "disk"];
 /// The type of events that Home Assistant was not told of.
 const OTHER_EVENT: &str = "other";
 /// Whoever says something else of a host's availability is contradicted this
@@ -59,8 +60,7 @@ struct Sent {
     name: Name,
     /// `None`: sent as having no value.
     value: Option<u64>,
-    /// Milliseconds of boot time; `None`: not on this connection.
-    at: Option<u64>,
+    told: Told,
     seen: bool,
     /// Whether it is published at all.
     shown: bool,
@@ -69,8 +69,8 @@ struct Sent {
 /// A text beside the values, as it was last sent.
 #[derive(Default)]
 struct Said {
-    /// Its hash, and when, in milliseconds of boot time.
-    last: Option<(u64, u64)>,
+    hash: Option<u64>,
+    told: Told,
     /// Whether it is published at all; `None`: not asked yet.
     shown: Option<bool>,
 }
@@ -82,6 +82,11 @@ struct Thing {
     status: Said,
     update: Said,
     announced: bool,
+    /// The device of its own that it was last announced as.
+    device: Option<Device>,
+    /// It is not announced before, in milliseconds of boot time: Home Assistant
+    /// is letting go of its entities elsewhere.
+    moves_at: Option<u64>,
     /// When all of it is told again, in milliseconds of boot time.
     again_at: Option<u64>,
     entities: Vec<(&'static str, String)>,
@@ -90,8 +95,9 @@ struct Thing {
 impl Thing {
     /// Nothing of it counts as sent.
     fn forget_sent(&mut self) {
-        (self.status.last, self.update.last) = (None, None);
-        self.values.iter_mut().for_each(|sent| sent.at = None);
+        self.status.told.forget();
+        self.update.told.forget();
+        self.values.iter_mut().for_each(|sent| sent.told.forget());
     }
 }
 
@@ -108,6 +114,8 @@ pub struct Publisher {
     kept_changed: bool,
     /// The components of devices' messages that this run has named itself.
     named: BTreeSet<(String, String)>,
+    /// Components, by their devices, whose messages this run has let go of.
+    let_go: BTreeSet<(String, String)>,
     status: Said,
     online: bool,
     /// What was last said of that on this connection, and when.
@@ -125,6 +133,8 @@ pub struct Publisher {
     /// Whether removals were told on this connection.
     told_removed: bool,
     republish_at: Option<u64>,
+    /// When the first of what is held back is due.
+    next_at: Option<u64>,
     started: Option<u64>,
     event_types: Vec<&'static str>,
     /// The commands that can be asked for.
@@ -151,6 +161,8 @@ impl Publisher {
             via: None,
         };
         let frame = Frame {
+            host_id: device.id.clone(),
+            host_name: device.name.clone(),
             prefix: options.discovery.as_ref().map_or_else(String::new, |discovery| discovery.prefix.clone()),
             availability: topics.availability(),
             hub_availability: options.hub_availability.clone(),
@@ -168,6 +180,7 @@ impl Publisher {
             kept,
             kept_changed: false,
             named: BTreeSet::new(),
+            let_go: BTreeSet::new(),
             status: Said::default(),
             online: true,
             greeted: None,
@@ -180,6 +193,7 @@ impl Publisher {
             contradicted: false,
             told_removed: false,
             republish_at: None,
+            next_at: None,
             started: None,
             event_types,
             controls: Vec::new(),
@@ -241,6 +255,11 @@ impl Publisher {
         self.contradicted = false;
         self.republish_at = None;
         self.forget_sent();
+    }
+
+    /// There is no connection any more: nothing is due.
+    pub fn lost(&mut self) {
+        (self.next_at, self.republish_at) = (None, None);
     }
 
     /// Replaces the commands that can be asked for; those that are gone are
@@ -307,10 +326,23 @@ impl Publisher {
         out.pop()
     }
 
+    /// When to look again, in milliseconds of boot time, for what the last look
+    /// held back: that is not left to wait for the next reading.
+    #[must_use]
+    pub fn next_at(&self) -> Option<u64> {
+        self.next_at.into_iter().chain(self.republish_at).min()
+    }
+
+    /// It is to be looked at again then.
+    fn look_again(&mut self, at: u64) {
+        self.next_at = Some(self.next_at.map_or(at, |known| known.min(at)));
+    }
+
     /// What is due now, at most a batch. Empty: nothing is, for now.
     pub fn look(&mut self, latest: &Latest, catalogue: &Catalogue, now: Moment) -> Vec<Publish> {
         let boot = now.boot_millis;
         let started = *self.started.get_or_insert(boot);
+        self.next_at = None;
         if self.republish_at.is_some_and(|at| at <= boot) {
             self.republish_at = None;
             self.forget_sent();
@@ -367,7 +399,7 @@ impl Publisher {
             thing.announced = false;
             thing.forget_sent();
         }
-        self.status.last = None;
+        self.status.told.forget();
         self.host_announced = false;
         self.stale_devices = true;
     }
@@ -435,6 +467,9 @@ impl Publisher {
         let is_due = |(at, _): &(Option<u64>, String)| at.is_some_and(|at| at <= boot);
         let (due, later) = std::mem::take(&mut self.later).into_iter().partition(is_due);
         self.later = later;
+        if let Some(at) = self.later.iter().filter_map(|(at, _)| *at).min() {
+            self.look_again(at);
+        }
         let due: Vec<(Option<u64>, String)> = due;
         for (_, topic) in due {
             // It may have been filled again meanwhile.
@@ -485,19 +520,6 @@ impl Publisher {
         }
     }
 
-    fn device_of(&self, resource: &ResourceKey) -> Option<Device> {
-        let apart = self.options.discovery.as_ref().is_some_and(|discovery| discovery.sub_devices)
-            && SUB_DEVICES.contains(&resource.kind.as_ref());
-        apart.then(|| Device {
-            id: format!("{}-{}-{}", self.device.id, resource.kind, id(&resource.name)),
-            name: format!("{} {} {}", self.options.name, resource.kind, resource.name),
-            manufacturer: None,
-            model: None,
-            software: None,
-            via: Some(self.device.id.clone()),
-        })
-    }
-
     fn expire_after(&self) -> u64 {
         (self.options.pace.keep_alive * 3).as_secs().max(1)
     }
@@ -510,18 +532,11 @@ impl Publisher {
     fn announce(&mut self, device: &Device, entity: &Entity, out: &mut Vec<Publish>) {
         let topic = self.frame.entity_topic(&device.id, entity.component, &entity.key);
         let before = self.frame.device_topic(&device.id);
-        if self.kept.components.remove(&before).is_some() {
+        if let Some(components) = self.kept.components.remove(&before) {
+            self.let_go.extend(components.into_keys().map(|key| (device.id.clone(), key)));
             // Let go of first, emptied when everything has been announced.
             out.push(Publish::retained(before, MIGRATE, self.options.pace.discovery));
-        }
-        // Where sub-devices were switched on or off, it was another device's.
-        let suffix = format!("/{}/config", entity.key);
-        let own = format!("{}/{}/{}", self.frame.prefix, entity.component, self.device.id);
-        let of_another = |known: &&String| **known != topic && known.ends_with(&suffix) && known.starts_with(&own);
-        if !self.kept.topics.contains(&topic)
-            && let Some(other) = self.kept.topics.iter().find(of_another).cloned()
-        {
-            self.clear(&other);
+            self.stale_devices = true;
         }
         self.keep(&topic);
         out.push(Publish::retained(topic, &self.frame.entity(device, entity), self.options.pace.discovery));
@@ -544,7 +559,7 @@ impl Publisher {
     }
 
     fn entities(&self, kind: &KindDef, resource: &ResourceKey, state: &ResourceState) -> Vec<Entity> {
-        let own_device = self.device_of(resource).is_some();
+        let own_device = self.is_apart(resource);
         let expire = self.expire_after();
         let mut entities = Vec::new();
         for (name, value) in shown_values(kind, state) {
@@ -591,36 +606,64 @@ impl Publisher {
         for name in new {
             thing.announced = false;
             let shown = (self.options.shows)(&format!("{resource}/{name}"));
-            thing.values.push(Sent { name, value: None, at: None, seen: true, shown });
+            thing.values.push(Sent { name, value: None, told: Told::default(), seen: true, shown });
         }
-        if !std::mem::replace(&mut thing.announced, true) && self.options.discovery.is_some() {
-            let entities = self.entities(kind, resource, state);
-            let device = self.device_of(resource).unwrap_or_else(|| self.device.clone());
-            let is_known = |entity: &Entity| {
-                let alone = self.frame.entity_topic(&device.id, entity.component, &entity.key);
-                self.kept.topics.contains(&alone)
-                    || self.kept.components.contains_key(&self.frame.device_topic(&device.id))
-            };
-            if entities.iter().any(is_known) {
-                thing.again_at = Some(now.boot_millis.saturating_add(AFTER_ANNOUNCING));
-            }
-            if self.one_by_one() {
-                for entity in &entities {
-                    self.announce(&device, entity, out);
-                }
+        self.announce_resource(resource, state, kind, &mut thing, now.boot_millis, out);
+        if let Some(at) = thing.again_at {
+            if at <= now.boot_millis {
+                thing.again_at = None;
+                thing.forget_sent();
             } else {
-                self.stale_devices = true;
+                self.look_again(at);
             }
-            thing.entities = entities.into_iter().map(|entity| (entity.component, entity.key)).collect();
-        }
-        if thing.again_at.is_some_and(|at| at <= now.boot_millis) {
-            thing.again_at = None;
-            thing.forget_sent();
         }
         if now.boot_millis >= self.options.values_at {
             self.publish_values(resource, state, kind, &mut thing, now, out);
+        } else {
+            self.look_again(self.options.values_at);
         }
         self.things.insert(resource.clone(), thing);
+    }
+
+    /// Announces a resource's entities, unless they are announced as they are,
+    /// or were another device's until just now.
+    fn announce_resource(
+        &mut self,
+        resource: &ResourceKey,
+        state: &ResourceState,
+        kind: &KindDef,
+        thing: &mut Thing,
+        boot: u64,
+        out: &mut Vec<Publish>,
+    ) {
+        let own = self.sub_device(resource, state);
+        if thing.announced && thing.device == own || self.options.discovery.is_none() {
+            return;
+        }
+        let entities = self.entities(kind, resource, state);
+        let device = own.as_ref().unwrap_or(&self.device).clone();
+        if self.is_moving(resource, &entities, &mut thing.moves_at, boot) {
+            thing.announced = false;
+            return;
+        }
+        let topic = self.frame.device_topic(&device.id);
+        let is_known = |entity: &Entity| {
+            let alone = self.frame.entity_topic(&device.id, entity.component, &entity.key);
+            let together = self.kept.components.get(&topic);
+            self.kept.topics.contains(&alone) || together.is_some_and(|known| known.contains_key(&entity.key))
+        };
+        if entities.iter().any(is_known) {
+            thing.again_at = Some(boot.saturating_add(AFTER_ANNOUNCING));
+        }
+        if self.one_by_one() {
+            for entity in &entities {
+                self.announce(&device, entity, out);
+            }
+        } else {
+            self.stale_devices = true;
+        }
+        (thing.announced, thing.device) = (true, own);
+        thing.entities = entities.into_iter().map(|entity| (entity.component, entity.key)).collect();
     }
 
     fn publish_values(
@@ -639,17 +682,22 @@ impl Publisher {
                 let Some(sent) = thing.values.iter_mut().find(|sent| sent.name == *name) else { continue };
                 sent.seen = true;
                 // What could not be read is left to expire: it is no longer live.
-                if stale || !sent.shown || !self.due(sent.value == Some(value.hash()), sent.at, now) {
+                if stale || !sent.shown {
                     continue;
                 }
-                (sent.value, sent.at) = (Some(value.hash()), Some(now.boot_millis));
+                let hash = Some(value.hash());
+                if !self.is_due(&mut sent.told, sent.value == hash, now.boot_millis) {
+                    continue;
+                }
+                sent.value = hash;
                 let topic = self.topics.value(resource, name);
                 self.keep(&topic);
                 out.push(Publish::retained(topic, &value.text(), self.options.pace.state));
             }
         }
         for sent in thing.values.iter_mut().filter(|sent| !sent.seen && sent.value.is_some()) {
-            (sent.value, sent.at) = (None, Some(now.boot_millis));
+            sent.value = None;
+            sent.told.note(false, now.boot_millis);
             out.push(Publish::retained(self.topics.value(resource, &sent.name), NO_VALUE, self.options.pace.state));
         }
         if let Some(assessment) = state.assessment(now.wall) {
@@ -676,7 +724,7 @@ impl Publisher {
         if !*said.shown.get_or_insert_with(|| shows(&format!("{resource}/{what}"))) {
             return;
         }
-        let topic = || self.topics.value(resource, what);
+        let topic = |topics: &Topics| topics.value(resource, what);
         if let Some(message) = self.retained_text(topic, text, said, now) {
             self.keep(&message.topic);
             out.push(message);
@@ -684,26 +732,31 @@ impl Publisher {
     }
 
     fn retained_text(
-        &self,
-        topic: impl FnOnce() -> String,
+        &mut self,
+        topic: impl FnOnce(&Topics) -> String,
         text: &str,
         said: &mut Said,
         now: Moment,
     ) -> Option<Publish> {
-        let new = hash(text.as_bytes());
-        let same = said.last.is_some_and(|(value, _)| value == new);
-        self.due(same, said.last.map(|(_, at)| at), now).then(|| {
-            said.last = Some((new, now.boot_millis));
-            Publish::retained(topic(), text, self.options.pace.state)
+        let hash = Some(hash(text.as_bytes()));
+        self.is_due(&mut said.told, said.hash == hash, now.boot_millis).then(|| {
+            said.hash = hash;
+            Publish::retained(topic(&self.topics), text, self.options.pace.state)
         })
     }
 
-    /// Whether something is to be sent: at once when it is new, after the
-    /// interval when it changed, else to keep it alive.
-    fn due(&self, same: bool, sent: Option<u64>, now: Moment) -> bool {
-        let Some(sent) = sent else { return true };
-        let wait = if same { self.options.pace.keep_alive } else { self.options.pace.interval };
-        now.boot_millis.saturating_sub(sent) >= millis(wait)
+    /// Whether something is to be sent, which is then noted. What changed and
+    /// has to wait for its turn is looked at again when that comes.
+    fn is_due(&mut self, told: &mut Told, same: bool, boot: u64) -> bool {
+        let due_at = told.due_at(same, &self.options.pace);
+        if due_at <= boot {
+            told.note(same, boot);
+            return true;
+        }
+        if !same {
+            self.look_again(due_at);
+        }
+        false
     }
 
     fn publish_status(&mut self, latest: &Latest, now: Moment, out: &mut Vec<Publish>) {
@@ -713,7 +766,7 @@ impl Publisher {
         let Some(assessment) = latest.assessment(now.wall) else { return };
         let text = status_text(latest, assessment.status, &assessment.reason, now.wall);
         let mut said = std::mem::take(&mut self.status);
-        if let Some(message) = self.retained_text(|| self.topics.status(), &text, &mut said, now) {
+        if let Some(message) = self.retained_text(Topics::status, &text, &mut said, now) {
             self.keep(&message.topic);
             out.push(message);
         }
@@ -725,7 +778,7 @@ impl Publisher {
         let gone: Vec<_> = self.things.keys().filter(|key| latest.resource(key).is_none()).cloned().collect();
         for resource in gone {
             let Some(thing) = self.things.remove(&resource) else { continue };
-            let device = self.device_of(&resource).map_or_else(|| self.device.id.clone(), |device| device.id);
+            let device = self.device_id(&resource);
             for (component, key) in thing.entities {
                 self.clear(&self.frame.entity_topic(&device, component, &key));
             }

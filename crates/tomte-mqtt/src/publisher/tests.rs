@@ -433,14 +433,175 @@ fn sub_devices_belong_to_the_host_and_leave_nothing_behind_when_switched() {
     let messages = house.due(&mut apart);
     assert_eq!(of(&messages, &own), [""], "it is another device's now");
     let moved = "homeassistant/sensor/tomte_00000000010000000000000002-disk-sda/disk-sda-read_bytes_per_second/config";
+    assert!(of(&messages, moved).is_empty(), "Home Assistant lets go of it first");
+    assert_eq!(apart.next_at(), Some(2_000));
+    house.seconds = 2;
+    let messages = house.due(&mut apart);
     let config: Json = serde_json::from_str(of(&messages, moved)[0]).unwrap();
     assert_eq!(config["device"]["via_device"], "tomte_00000000010000000000000002");
     assert_eq!(config["name"], "Read rate");
+    assert_eq!(config["unique_id"], "tomte_00000000010000000000000002-disk-sda-read_bytes_per_second");
+    assert_eq!(config["default_entity_id"], "sensor.nas_disk_sda_read_bytes_per_second");
 
     let mut back = publisher_of("nas", Style::Entity, apart.kept_if_changed().unwrap());
     let messages = house.due(&mut back);
     assert_eq!(of(&messages, moved), [""]);
-    assert!(of(&messages, &own).last().unwrap().contains("unique_id"));
+    assert_eq!(of(&messages, &own), [""], "that it was taken back is told once more, and no more yet");
+    house.seconds = 4;
+    let again: Json = serde_json::from_str(of(&house.due(&mut back), &own)[0]).unwrap();
+    assert_eq!(again["unique_id"], config["unique_id"], "its history goes on");
+    assert_eq!(again["default_entity_id"], config["default_entity_id"]);
+    assert!(back.kept.topics.iter().all(|topic| !topic.contains("-disk-sda/")), "{:?}", back.kept.topics);
+}
+
+/// In one message for a device, too, an entity is taken back at one before it
+/// is announced at the other; and so it is where both are switched at once.
+#[test]
+fn components_are_never_at_two_devices_at_once() {
+    const HOST: &str = "homeassistant/device/tomte_00000000010000000000000002/config";
+    const SDA: &str = "homeassistant/device/tomte_00000000010000000000000002-disk-sda/config";
+    const KEY: &str = "disk-sda-read_bytes_per_second";
+    let mut house = House::new();
+    house.load(1.0);
+    house.sees("disk", vec![disk("sda")]);
+    let told = |messages: &[Publish], topic: &str| {
+        let last = of(messages, topic).last().map(|text| serde_json::from_str::<Json>(text).unwrap_or_default());
+        last.map(|message| message["components"].get(KEY).cloned().unwrap_or_default())
+    };
+    let gone = Some(json!({ "platform": "sensor" }));
+    let mut flat = publisher(Style::Device);
+    assert!(told(&house.due(&mut flat), HOST).unwrap()["unique_id"].is_string());
+
+    let mut apart = with_sub_devices(Style::Device, flat.kept_if_changed().unwrap());
+    let messages = house.due(&mut apart);
+    assert_eq!((told(&messages, HOST), told(&messages, SDA)), (gone, None), "named once, to be let go of");
+    house.seconds += 2;
+    let messages = house.due(&mut apart);
+    assert_eq!(told(&messages, HOST), Some(Json::Null), "and no more");
+    assert!(told(&messages, SDA).unwrap()["unique_id"].is_string());
+
+    let mut back = publisher_of("nas", Style::Device, apart.kept_if_changed().unwrap());
+    let messages = house.due(&mut back);
+    assert_eq!((of(&messages, SDA), told(&messages, HOST)), (vec![""], Some(Json::Null)));
+    house.seconds += 2;
+    assert!(told(&house.due(&mut back), HOST).unwrap()["unique_id"].is_string());
+
+    let mut other = with_sub_devices(Style::Entity, back.kept_if_changed().unwrap());
+    let moved = "homeassistant/sensor/tomte_00000000010000000000000002-disk-sda/disk-sda-read_bytes_per_second/config";
+    let messages = house.due(&mut other);
+    assert_eq!((of(&messages, HOST), of(&messages, moved).len()), (vec![MIGRATE, ""], 0));
+    house.seconds += 2;
+    assert_eq!(of(&house.due(&mut other), moved).len(), 1);
+}
+
+/// What an earlier run announced in a device's message and this one has not
+/// read yet is not taken away by a change of the style.
+#[test]
+fn a_sub_device_that_is_not_read_yet_is_let_go_of_only_when_it_is() {
+    const SDA: &str = "homeassistant/device/tomte_00000000010000000000000002-disk-sda/config";
+    let mut house = House::new();
+    house.load(1.0);
+    house.sees("disk", vec![disk("sda")]);
+    let mut together = with_sub_devices(Style::Device, Kept::default());
+    house.due(&mut together);
+    let mut alone = with_sub_devices(Style::Entity, together.kept_if_changed().unwrap());
+    (house.latest, house.sequence) = (Latest::default(), 0);
+    house.load(1.0);
+    assert!(of(&house.due(&mut alone), SDA).is_empty());
+    house.sees("disk", vec![disk("sda")]);
+    assert_eq!(of(&house.due(&mut alone), SDA), [MIGRATE, ""]);
+}
+
+#[test]
+fn a_guests_device_is_called_what_people_call_it() {
+    let mut house = House::new();
+    let mut publisher = with_sub_devices(Style::Entity, Kept::default());
+    let mut guest = |name: &str| {
+        let mut facet = Facet::owner("guest", "101", "runtime");
+        facet.read("cpu_ratio", 0.5);
+        facet.text("type", "lxc");
+        if !name.is_empty() {
+            facet.text("name", name);
+        }
+        house.sees("guest", vec![facet]);
+        let config = "homeassistant/sensor/tomte_00000000010000000000000002-guest-101/guest-101-cpu_ratio/config";
+        let messages = house.due(&mut publisher);
+        of(&messages, config).first().map(|text| serde_json::from_str::<Json>(text).unwrap())
+    };
+    let nameless = guest("").unwrap();
+    assert_eq!(nameless["device"]["name"], "nas guest 101");
+    let dns = guest("dns").expect("its device is called otherwise now");
+    assert_eq!((&dns["device"]["name"], &dns["device"]["model"]), (&"nas guest dns".into(), &"lxc".into()));
+    assert_eq!(
+        (&dns["unique_id"], &dns["default_entity_id"]),
+        (&nameless["unique_id"], &nameless["default_entity_id"])
+    );
+    assert!(guest("dns").is_none());
+}
+
+/// A reading every twelve seconds is never late, whatever else is said of it
+/// meanwhile: announced anew, told again after that, kept alive.
+#[test]
+fn what_is_told_again_holds_no_change_up() {
+    for style in [Style::Entity, Style::Device] {
+        let mut house = House::new();
+        let mut publisher = publisher(style);
+        house.load(0.0);
+        house.due(&mut publisher);
+        let mut told_again = 0;
+        for second in 1..=600 {
+            house.seconds = second;
+            match second {
+                // A slow collector is the first to tell what this runs on.
+                40 => {
+                    let mut os = Facet::owner("os", "os", "main");
+                    os.text("name", "Debian");
+                    house.sees("os", vec![os]);
+                }
+                // Home Assistant starts.
+                150 => publisher.birth(150_000),
+                // Something comes that was not there before.
+                271 => house.mounts(&["/"]),
+                _ => {}
+            }
+            let reading = second % 12 == 0 && !(300..=540).contains(&second);
+            if reading {
+                house.load(second as f64);
+            }
+            let messages = house.due(&mut publisher);
+            let said = of(&messages, LOAD);
+            if reading {
+                assert_eq!(said, [second.to_string()], "{style:?}: late");
+            } else {
+                told_again += said.len();
+            }
+        }
+        // After the first announcement anew, at the birth, and after that.
+        assert!(told_again >= 3, "{told_again}");
+    }
+}
+
+/// What changed too soon after the last change is due when its time has come,
+/// not with whatever wakes the publisher next.
+#[test]
+fn what_was_held_back_has_its_time() {
+    let mut house = House::new();
+    let mut publisher = publisher(Style::Entity);
+    house.load(0.5);
+    house.due(&mut publisher);
+    assert_eq!(publisher.next_at(), None);
+    house.seconds = 4;
+    house.load(0.7);
+    house.due(&mut publisher);
+    assert_eq!(publisher.next_at(), Some(10_000));
+    house.seconds = 10;
+    assert_eq!(of(&house.due(&mut publisher), LOAD), ["0.7"]);
+    assert_eq!(publisher.next_at(), None);
+    house.seconds = 11;
+    house.load(0.8);
+    house.due(&mut publisher);
+    publisher.lost();
+    assert_eq!(publisher.next_at(), None, "nothing is due while there is no connection");
 }
 
 #[test]

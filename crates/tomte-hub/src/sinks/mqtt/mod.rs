@@ -8,7 +8,7 @@
 
 mod kept;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use tomte_api::host::Presence;
@@ -42,6 +42,8 @@ pub(crate) struct Hosts {
     /// Hosts of which something may be due, in turn, each once.
     dirty: VecDeque<HostId>,
     queued: HashSet<HostId>,
+    /// Hosts of which something was held back, and until when, by the boot clock.
+    held: BTreeSet<(u64, HostId)>,
     /// Topics to empty, of hosts that are gone.
     pending: VecDeque<Publish>,
     /// Those of their values, which come later: until its entities are gone,
@@ -52,6 +54,8 @@ pub(crate) struct Hosts {
 struct Speaking {
     name: String,
     publisher: Publisher,
+    /// Its place among what is held back.
+    held_until: Option<u64>,
 }
 
 /// What the hub has to know of a host to decide.
@@ -76,6 +80,7 @@ impl Hosts {
             kept,
             dirty: VecDeque::new(),
             queued: HashSet::new(),
+            held: BTreeSet::new(),
             pending: VecDeque::new(),
             later: VecDeque::new(),
         }
@@ -90,6 +95,20 @@ impl Hosts {
     pub(crate) fn connected(&mut self) {
         self.publishers.values_mut().for_each(|speaking| speaking.publisher.connected());
         self.look_at_all();
+    }
+
+    /// There is no connection any more: nothing is due.
+    pub(crate) fn lost(&mut self) {
+        self.held.clear();
+        for speaking in self.publishers.values_mut() {
+            speaking.publisher.lost();
+            speaking.held_until = None;
+        }
+    }
+
+    /// When the first of what was held back is due, by the boot clock.
+    pub(crate) fn next_at(&self) -> Option<u64> {
+        self.held.first().map(|(at, _)| *at)
     }
 
     /// Home Assistant has started: each host answers at its own time.
@@ -187,7 +206,7 @@ impl Hosts {
             };
             let mut publisher = Publisher::new(options, left.kept.clone());
             publisher.connected();
-            Speaking { name: standing.name.clone(), publisher }
+            Speaking { name: standing.name.clone(), publisher, held_until: None }
         });
         speaking.publisher.set_online(matches!(standing.presence, Presence::Online | Presence::Late));
         speaking.publisher.set_newest(Some(env!("CARGO_PKG_VERSION").to_owned()));
@@ -237,6 +256,13 @@ impl Hosts {
         while self.later.front().is_some_and(|(at, _)| *at <= now.boot_millis) {
             self.pending.extend(self.later.pop_front().map(|(_, message)| message));
         }
+        while self.held.first().is_some_and(|(at, _)| *at <= now.boot_millis) {
+            let Some((_, host)) = self.held.pop_first() else { break };
+            if let Some(speaking) = self.publishers.get_mut(&host) {
+                speaking.held_until = None;
+            }
+            self.mark(host);
+        }
         if !self.pending.is_empty() {
             let room = BATCH.min(self.pending.len());
             return self.pending.drain(..room).collect();
@@ -257,8 +283,17 @@ impl Hosts {
         let Some(held) = self.hub.fleet.get(host) else { return Vec::new() };
         let Some(speaking) = self.publishers.get_mut(&host) else { return Vec::new() };
         let catalogue = self.hub.catalogue();
-        let state = held.lock();
-        speaking.publisher.look(&state.latest, &catalogue, now)
+        let due = {
+            let state = held.lock();
+            speaking.publisher.look(&state.latest, &catalogue, now)
+        };
+        let next = speaking.publisher.next_at();
+        if next != speaking.held_until {
+            let before = std::mem::replace(&mut speaking.held_until, next);
+            before.into_iter().for_each(|at| _ = self.held.remove(&(at, host)));
+            self.held.extend(next.map(|at| (at, host)));
+        }
+        due
     }
 
     /// Somebody said something of a host.

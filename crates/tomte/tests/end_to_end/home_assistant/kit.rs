@@ -37,6 +37,16 @@ impl Entity {
     }
 }
 
+/// A device as its users see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Device {
+    pub(crate) name: String,
+    pub(crate) model: String,
+    /// The name of the device that it is connected through; empty: none.
+    pub(crate) via: String,
+    pub(crate) entities: Vec<Entity>,
+}
+
 /// That entities are still the same to people and to Home Assistant. A machine
 /// may have lost or won a mount meanwhile; that is no matter.
 pub(crate) fn are_the_same(now: &[Entity], before: &[Entity]) {
@@ -233,19 +243,50 @@ impl Kit {
 
     /// The entities of a device.
     pub(crate) fn entities(&self, device: &str) -> Vec<Entity> {
-        let output = self.run("ha_states.py", &["--device", &format!("\"{device}\"")]);
+        self.devices_with(&["--device", &format!("\"{device}\"")]).into_iter().flat_map(|it| it.entities).collect()
+    }
+
+    /// The devices whose names begin like that, in the order of their names.
+    pub(crate) fn devices(&self, begin: &str) -> Vec<Device> {
+        let mut devices = self.devices_with(&[]);
+        devices.retain(|device| device.name.starts_with(begin));
+        devices.sort_by(|one, two| one.name.cmp(&two.name));
+        devices
+    }
+
+    fn devices_with(&self, arguments: &[&str]) -> Vec<Device> {
+        let output = self.run("ha_states.py", arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let known: Value = serde_json::from_slice(&output.stdout).unwrap();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let entities =
-            known["devices"].as_array().unwrap().iter().flat_map(|device| device["entities"].as_array().unwrap());
         let entity = |entity: &Value| Entity {
             id: text(&entity["entity_id"]),
             unique_id: text(&entity["unique_id"]),
             state: text(&entity["state"]),
             disabled: !entity["disabled_by"].is_null(),
         };
-        entities.map(entity).collect()
+        let devices = known["devices"].as_array().unwrap();
+        let name_of = |id: &Value| devices.iter().find(|device| !id.is_null() && device["id"] == *id);
+        let device = |device: &Value| Device {
+            name: text(&device["name"]),
+            model: text(&device["model"]),
+            via: name_of(&device["via_device_id"]).map_or_else(String::new, |via| text(&via["name"])),
+            entities: device["entities"].as_array().unwrap().iter().map(entity).collect(),
+        };
+        devices.iter().map(device).collect()
+    }
+
+    /// Waits until the devices whose names begin like that are so.
+    pub(crate) fn until_devices(&self, begin: &str, what: &str, so: impl Fn(&[Device]) -> bool) -> Vec<Device> {
+        let patience = Instant::now();
+        loop {
+            let devices = self.devices(begin);
+            if so(&devices) {
+                return devices;
+            }
+            assert!(patience.elapsed() < LIMIT, "never: {what}: {devices:#?}");
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// Waits until the entities of a device are so.
@@ -269,8 +310,13 @@ impl Kit {
 
     /// The same, but for complaints that fit.
     pub(crate) fn is_sound_but(&mut self, device: &str, allowed: &str) {
+        self.is_sound_of(device, FEWEST, allowed);
+    }
+
+    /// The same of a device with at least so many entities.
+    pub(crate) fn is_sound_of(&mut self, device: &str, fewest: usize, allowed: &str) {
         let begin = Instant::now();
-        let (fewest, since) = (FEWEST.to_string(), self.since.to_string());
+        let (fewest, since) = (fewest.to_string(), self.since.to_string());
         let device = format!("\"{device}\"");
         let arguments = [
             "--device",

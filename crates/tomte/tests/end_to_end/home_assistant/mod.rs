@@ -3,6 +3,7 @@
 //! that starts Home Assistant on loopback, and says so where there is none.
 
 mod kit;
+mod sub_devices;
 
 use kit::Kit;
 use serde_json::Value;
@@ -19,11 +20,25 @@ fn the_oldest() {
 
 #[test]
 #[ignore = "needs Home Assistant; make test-ha runs it"]
+fn the_oldest_with_devices_below_a_host() {
+    let Some(mut kit) = Kit::start("old") else { return };
+    sub_devices::switched_on_and_off(&mut kit, &["entity"]);
+}
+
+#[test]
+#[ignore = "needs Home Assistant; make test-ha runs it"]
 fn the_newest() {
     let Some(mut kit) = Kit::start("new") else { return };
     a_host_by_itself(&mut kit);
     by_device_and_back(&mut kit);
     a_host_by_its_hub(&mut kit);
+}
+
+#[test]
+#[ignore = "needs Home Assistant; make test-ha runs it"]
+fn the_newest_with_devices_below_a_host() {
+    let Some(mut kit) = Kit::start("new") else { return };
+    sub_devices::switched_on_and_off(&mut kit, &["entity", "device", "entity"]);
 }
 
 const PROBE: &str = "[[probe]]\nname = \"rack\"\ncommand = [\"/bin/echo\", \"21.5\"]\nvalue = \"number\"\n\
