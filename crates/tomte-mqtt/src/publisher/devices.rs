@@ -32,7 +32,7 @@ impl Publisher {
                 topic.starts_with(&own) && (settled || !self.kept.components.contains_key(topic.as_str()))
             };
             let former: Vec<_> = self.kept.topics.iter().filter(is_former).cloned().collect();
-            former.iter().for_each(|topic| self.clear(topic));
+            former.iter().for_each(|topic| _ = self.clear_moved(topic));
             return;
         }
         let mut devices: BTreeMap<String, (Device, Vec<Entity>)> = BTreeMap::new();
@@ -69,7 +69,7 @@ impl Publisher {
             self.kept.components.insert(topic.clone(), named);
             self.keep(&topic);
             out.push(Publish::retained(topic.clone(), &payload, qos));
-            alone.iter().for_each(|topic| self.clear(topic));
+            alone.iter().for_each(|topic| _ = self.clear_moved(topic));
             present.push(topic);
         }
         let gone = self.kept.components.keys().filter(|topic| !present.contains(topic));

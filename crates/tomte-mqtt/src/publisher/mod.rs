@@ -429,14 +429,25 @@ impl Publisher {
                 self.kept_changed |= self.kept.gone.insert(topic.to_owned());
                 self.empty_later(topic);
             }
-        } else if self.kept.topics.remove(topic) {
-            self.kept_changed = true;
-            self.pending.push_back(Publish::empty(topic.to_owned()));
+        } else if self.clear_moved(topic) {
             self.kept.removed.push_back(topic.to_owned());
             if self.kept.removed.len() > MOST_REMOVED {
                 self.kept.removed.pop_front();
             }
         }
+    }
+
+    /// Empties a topic of discovery whose entities are announced elsewhere; if
+    /// it was ever filled. That is never told again: with every time Home
+    /// Assistant would complain of each that it has from elsewhere.
+    fn clear_moved(&mut self, topic: &str) -> bool {
+        self.claimed.remove(topic);
+        let was_filled = self.kept.topics.remove(topic);
+        if was_filled {
+            self.kept_changed = true;
+            self.pending.push_back(Publish::empty(topic.to_owned()));
+        }
+        was_filled
     }
 
     fn empty_later(&mut self, topic: &str) {

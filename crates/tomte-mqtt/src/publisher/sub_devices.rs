@@ -94,10 +94,7 @@ impl Publisher {
     fn take_back(&mut self, device: &str, entity: &Entity) -> bool {
         let alone = self.frame.entity_topic(device, entity.component, &entity.key);
         let mut found = self.let_go.remove(&(device.to_owned(), entity.key.clone()));
-        if self.kept.topics.contains(&alone) {
-            self.clear(&alone);
-            found = true;
-        }
+        found |= self.clear_moved(&alone);
         let together = self.frame.device_topic(device);
         if self.kept.components.get(&together).is_some_and(|components| components.contains_key(&entity.key)) {
             if device == self.device.id {
@@ -106,7 +103,7 @@ impl Publisher {
                 self.stale_devices = true;
             } else {
                 self.kept.components.remove(&together);
-                self.clear(&together);
+                self.clear_moved(&together);
             }
             found = true;
         }
