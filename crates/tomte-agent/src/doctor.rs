@@ -194,7 +194,10 @@ async fn broker(config: &Config) -> Finding {
     let host = identity.map_or_else(|| tomte_model::HostId::from_parts(0, 0), |identity| identity.host);
     let mut settings = match crate::mqtt::settings(mqtt, host, "doctor") {
         Ok(settings) => settings,
-        Err(error) => return Finding::new("mqtt", "failed", with_causes(&error)),
+        Err(error) => {
+            return Finding::new("mqtt", "failed", with_causes(&error))
+                .cure("mend that, then run: systemctl reload tomte-agent");
+        }
     };
     settings.client.id.push_str("-doctor");
     match tomte_mqtt::client::try_once(&settings).await {
@@ -205,7 +208,9 @@ async fn broker(config: &Config) -> Finding {
             };
             Finding::new("mqtt", "ok", format!("{}, MQTT {version}", mqtt.address))
         }
-        Err(error) => Finding::new("mqtt", "failed", error)
+        // Whoever answers says what is wrong.
+        Err(failed) if failed.answered => Finding::new("mqtt", "failed", failed.why),
+        Err(failed) => Finding::new("mqtt", "failed", failed.why)
             .cure(format!("see that the broker runs and that this host reaches {}", mqtt.address.authority())),
     }
 }

@@ -49,7 +49,7 @@ pub enum MqttError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The password cannot be read.
-    #[error("cannot read the password in {}", path.display())]
+    #[error("mqtt.password_file: cannot read {}", path.display())]
     Password {
         /// The file.
         path: PathBuf,

@@ -400,7 +400,12 @@ impl Agent {
         let Some(config) = &self.config.mqtt else { return };
         let mut settings = match mqtt::settings(config, self.identity.host, &self.name()) {
             Ok(settings) => settings,
-            Err(error) => return error!("nothing is published: {}", with_causes(&error)),
+            Err(error) => {
+                return error!(
+                    "nothing is published: {}; mend that, then run `systemctl reload tomte-agent`",
+                    with_causes(&error)
+                );
+            }
         };
         if !config.address.scheme.is_tls() && settings.client.password.is_some() && !config.address.is_loopback() {
             warn!("the connection to {} is not encrypted: whoever listens can read the password", config.address);

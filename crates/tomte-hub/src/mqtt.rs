@@ -35,7 +35,7 @@ pub(crate) enum MqttError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The password cannot be read.
-    #[error("cannot read the password in {}", path.display())]
+    #[error("mqtt.password_file: cannot read {}", path.display())]
     Password {
         /// The file.
         path: std::path::PathBuf,
@@ -51,7 +51,9 @@ pub(crate) async fn run(hub: Arc<Hub>) {
     let Some(address) = config.address() else { return };
     let settings = match settings(&config, address, &hub.pin()) {
         Ok(settings) => settings,
-        Err(error) => return tracing::error!("MQTT is off: {}", client::with_causes(&error)),
+        Err(error) => {
+            return tracing::error!("MQTT is off: {}; mend that and restart the hub", client::with_causes(&error));
+        }
     };
     if !settings.connector.address().scheme.is_tls()
         && settings.client.password.is_some()

@@ -198,7 +198,7 @@ impl Session {
             Packet::Connected { code, reason, .. } => {
                 let version = !matches!((self.version, code), (Version::V5, 0x84 | 0x01) | (Version::V311, 0x01));
                 let reason = reason.filter(|reason| !reason.is_empty());
-                let reason = reason.unwrap_or_else(|| connect_reason(self.version, code));
+                let reason = reason.unwrap_or_else(|| self.not_let_in(code));
                 return Err(SessionError::Refused { version, reason });
             }
             Packet::Publish(message, id) => {
@@ -210,7 +210,7 @@ impl Session {
             Packet::Published { id, code } => {
                 self.unanswered.remove(&id);
                 if code >= 0x80 {
-                    happened.push(Happened::NotPublished(connect_reason(Version::V5, code)));
+                    happened.push(Happened::NotPublished(reason_of(Version::V5, code)));
                 }
             }
             Packet::Subscribed(codes) => {
@@ -223,11 +223,25 @@ impl Session {
             Packet::Pong => self.waiting = None,
             Packet::Disconnected { code, reason } => {
                 let reason = reason.filter(|reason| !reason.is_empty());
-                return Err(SessionError::Ended(reason.unwrap_or_else(|| connect_reason(Version::V5, code))));
+                return Err(SessionError::Ended(reason.unwrap_or_else(|| reason_of(Version::V5, code))));
             }
             Packet::TooLarge(size) => happened.push(Happened::TooLarge(size)),
         }
         Ok(())
+    }
+
+    /// Why the broker does not let us in. Many say of a wrong password that it is
+    /// not allowed, lest somebody guess.
+    fn not_let_in(&self, code: u8) -> String {
+        let may_be_password = matches!(code, 0x04 | 0x05 | 0x86 | 0x87);
+        match (&self.client.username, may_be_password) {
+            (None, true) => "it lets nobody in without a user; set mqtt.username and mqtt.password_file".to_owned(),
+            (Some(user), true) => format!(
+                "it does not let {user} in; see that mqtt.username and mqtt.password_file are right, and that this \
+                 user may connect"
+            ),
+            (_, false) => reason_of(self.version, code),
+        }
     }
 
     /// Does what is due by time alone.
@@ -297,7 +311,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// The words for a code, from the standards' lists.
-fn connect_reason(version: Version, code: u8) -> String {
+fn reason_of(version: Version, code: u8) -> String {
     let words = match (version, code) {
         (_, 0x01) => "it does not know this version of the protocol",
         (_, 0x02) | (_, 0x85) => "it does not take the client id; set mqtt.client_id",
@@ -384,7 +398,12 @@ mod tests {
             session.receive(answer, 0).unwrap_err()
         };
         let error = refused(Version::V311, b"\x20\x02\x00\x04");
-        assert!(error.to_string().contains("password"), "{error}");
+        assert!(error.to_string().contains("without a user"), "{error}");
+        let named = Client { username: Some("nas".into()), ..client() };
+        let mut session = Session::new(Version::V5, named, Some(&message("offline")), 0);
+        // What mosquitto says of a wrong password: not authorised.
+        let error = session.receive(b"\x20\x03\x00\x87\x00", 0).unwrap_err();
+        assert!(error.to_string().contains("mqtt.password_file"), "{error}");
         for (version, answer) in [(Version::V5, b"\x20\x02\x00\x01"), (Version::V5, b"\x20\x02\x00\x84")] {
             assert!(matches!(refused(version, answer), SessionError::Refused { version: false, .. }));
         }

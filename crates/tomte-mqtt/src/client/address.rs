@@ -25,8 +25,18 @@ impl Scheme {
         matches!(self, Self::Mqtts | Self::Wss)
     }
 
+    fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, scheme, _)| *scheme == self).map_or("mqtt", |(name, ..)| name)
+    }
+
     const ALL: [(&'static str, Self, u16); 4] =
         [("mqtt", Self::Mqtt, 1883), ("mqtts", Self::Mqtts, 8883), ("ws", Self::Ws, 80), ("wss", Self::Wss, 443)];
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// The address of a broker.
@@ -111,8 +121,7 @@ impl FromStr for Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = Scheme::ALL.iter().find(|(_, scheme, _)| *scheme == self.scheme).map_or("mqtt", |(name, ..)| name);
-        write!(f, "{scheme}://{}{}", self.authority(), self.path)
+        write!(f, "{}://{}{}", self.scheme, self.authority(), self.path)
     }
 }
 

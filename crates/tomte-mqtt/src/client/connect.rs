@@ -41,8 +41,17 @@ pub enum ConnectError {
         #[source]
         source: io::Error,
     },
+    /// It speaks no TLS there.
+    #[error("the broker at {authority} speaks no TLS there; is that its port for TLS, mostly 8883?")]
+    NoTls {
+        /// Where.
+        authority: String,
+        /// What came instead.
+        #[source]
+        source: io::Error,
+    },
     /// It did not prove to be the one.
-    #[error("the broker at {authority} is not trusted")]
+    #[error("the broker at {authority} is not trusted; who vouches for its certificate stands in mqtt.ca_file")]
     Tls {
         /// Where.
         authority: String,
@@ -62,8 +71,10 @@ pub enum ConnectError {
         source: Box<tungstenite::Error>,
     },
     /// A file for TLS cannot be used.
-    #[error("cannot use {}: {problem}", path.display())]
+    #[error("{setting}: cannot use {}: {problem}", path.display())]
     File {
+        /// The setting that names it.
+        setting: &'static str,
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -138,10 +149,15 @@ impl Connector {
             Some((config, name)) => {
                 match in_time(TlsConnector::from(config.clone()).connect(name.clone(), tcp)).await {
                     Ok(stream) => Box::new(stream),
-                    Err(source) if source.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
-                        return Err(ConnectError::Tls { authority, source });
+                    Err(source) => {
+                        let why = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+                        return Err(match why {
+                            // A broker without TLS takes a greeting for rubbish, and hangs up or complains.
+                            None if source.kind() == io::ErrorKind::TimedOut => unreachable(source),
+                            None | Some(rustls::Error::InvalidMessage(_)) => ConnectError::NoTls { authority, source },
+                            Some(_) => ConnectError::Tls { authority, source },
+                        });
                     }
-                    Err(source) => return Err(unreachable(source)),
                 }
             }
         };
@@ -175,8 +191,9 @@ fn tls(files: &TlsFiles) -> Result<Arc<ClientConfig>, ConnectError> {
     let mut roots = RootCertStore::empty();
     match &files.ca {
         Some(path) => {
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| bad(path, error))?;
+            const CA: &str = "mqtt.ca_file";
+            for certificate in certificates(CA, path)? {
+                roots.add(certificate).map_err(|error| bad(CA, path, error))?;
             }
         }
         None => {
@@ -194,29 +211,30 @@ fn tls(files: &TlsFiles) -> Result<Arc<ClientConfig>, ConnectError> {
     let mut config = match &files.client {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
-            let chain = certificates(certificate)?;
-            let secret = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| bad(key, error))?;
-            builder.with_client_auth_cert(chain, secret).map_err(|error| bad(key, error))?
+            const KEY: &str = "mqtt.client_key";
+            let chain = certificates("mqtt.client_certificate", certificate)?;
+            let secret = PrivateKeyDer::from_pem_slice(&read(KEY, key)?).map_err(|error| bad(KEY, key, error))?;
+            builder.with_client_auth_cert(chain, secret).map_err(|error| bad(KEY, key, error))?
         }
     };
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
 }
 
-fn bad(path: &Path, problem: impl std::fmt::Display) -> ConnectError {
-    ConnectError::File { path: path.to_owned(), problem: problem.to_string() }
+fn bad(setting: &'static str, path: &Path, problem: impl std::fmt::Display) -> ConnectError {
+    ConnectError::File { setting, path: path.to_owned(), problem: problem.to_string() }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, ConnectError> {
-    std::fs::read(path).map_err(|error| bad(path, error))
+fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, ConnectError> {
+    std::fs::read(path).map_err(|error| bad(setting, path, error))
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
-    let text = read(path)?;
+fn certificates(setting: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+    let text = read(setting, path)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let certificates = certificates.map_err(|error| bad(path, error))?;
+    let certificates = certificates.map_err(|error| bad(setting, path, error))?;
     if certificates.is_empty() {
-        return Err(bad(path, "there is no certificate in it (PEM, -----BEGIN CERTIFICATE-----)"));
+        return Err(bad(setting, path, "there is no certificate in it (PEM, -----BEGIN CERTIFICATE-----)"));
     }
     Ok(certificates)
 }

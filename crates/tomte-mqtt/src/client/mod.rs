@@ -80,8 +80,8 @@ enum End {
     Session(#[from] SessionError),
     #[error("the connection broke")]
     Broken(#[source] std::io::Error),
-    #[error("the broker closed the connection before it answered")]
-    ClosedEarly,
+    #[error("the broker closed the connection before it answered; is that its port for {0}://?")]
+    ClosedEarly(Scheme),
     #[error("the broker closed the connection")]
     Closed,
     // Not every broker says so when it lets another one in.
@@ -94,7 +94,7 @@ enum End {
 impl End {
     /// Whether the broker may know the other version.
     fn other_version_may_help(&self) -> bool {
-        matches!(self, Self::ClosedEarly | Self::Session(SessionError::Refused { version: false, .. }))
+        matches!(self, Self::ClosedEarly(_) | Self::Session(SessionError::Refused { version: false, .. }))
     }
 }
 
@@ -207,7 +207,7 @@ async fn one_connection<D: Driver>(
                 let read = read.map_err(End::Broken)?;
                 let Some(bytes) = read else {
                     return Err(match session.is_connected() {
-                        false => End::ClosedEarly,
+                        false => End::ClosedEarly(settings.connector.address().scheme),
                         true if began.elapsed() < GOOD => End::ClosedSoon(settings.client.id.clone()),
                         true => End::Closed,
                     });
@@ -257,19 +257,31 @@ async fn one_connection<D: Driver>(
     Ok(())
 }
 
+/// Why an attempt to connect failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// In words.
+    pub why: String,
+    /// Whether somebody answered at all.
+    pub answered: bool,
+}
+
 /// Connects once and leaves again, to see whether that works.
 ///
 /// # Errors
-/// In words, when it does not.
-pub async fn try_once(settings: &Settings) -> Result<Version, String> {
+/// When it does not.
+pub async fn try_once(settings: &Settings) -> Result<Version, Failed> {
     let mut version = settings.version.unwrap_or(Version::V5);
     let mut again = settings.version.is_none();
     loop {
         match timeout(ANSWER_WITHIN, greeted(settings, version)).await {
             Ok(Ok(())) => return Ok(version),
             Ok(Err(end)) if again && end.other_version_may_help() => (version, again) = (Version::V311, false),
-            Ok(Err(end)) => return Err(with_causes(&end)),
-            Err(_) => return Err(SessionError::Silent.to_string()),
+            Ok(Err(end)) => {
+                let answered = !matches!(end, End::Connect(ConnectError::Unreachable { .. }));
+                return Err(Failed { why: with_causes(&end), answered });
+            }
+            Err(_) => return Err(Failed { why: SessionError::Silent.to_string(), answered: false }),
         }
     }
 }
@@ -280,7 +292,8 @@ async fn greeted(settings: &Settings, version: Version) -> Result<(), End> {
     let mut session = Session::new(version, client, None, 0);
     wire.write(&session.take_out()).await.map_err(End::Broken)?;
     while !session.is_connected() {
-        let bytes = wire.read().await.map_err(End::Broken)?.ok_or(End::ClosedEarly)?;
+        let bytes =
+            wire.read().await.map_err(End::Broken)?.ok_or(End::ClosedEarly(settings.connector.address().scheme))?;
         session.receive(&bytes, 0)?;
     }
     session.close();

@@ -697,7 +697,8 @@ impl Publisher {
                     continue;
                 }
                 let hash = Some(value.hash());
-                if !self.is_due(&mut sent.told, sent.value == hash, now.boot_millis) {
+                let age = now.wall.since(facet.at);
+                if !self.is_due(&mut sent.told, sent.value == hash, age, now.boot_millis) {
                     continue;
                 }
                 sent.value = hash;
@@ -708,7 +709,7 @@ impl Publisher {
         }
         for sent in thing.values.iter_mut().filter(|sent| !sent.seen && sent.value.is_some()) {
             sent.value = None;
-            sent.told.note(false, now.boot_millis);
+            sent.told.note(false, now.boot_millis, now.boot_millis);
             out.push(Publish::retained(self.topics.value(resource, &sent.name), NO_VALUE, self.options.pace.state));
         }
         if let Some(assessment) = state.assessment(now.wall) {
@@ -750,18 +751,21 @@ impl Publisher {
         now: Moment,
     ) -> Option<Publish> {
         let hash = Some(hash(text.as_bytes()));
-        self.is_due(&mut said.told, said.hash == hash, now.boot_millis).then(|| {
+        self.is_due(&mut said.told, said.hash == hash, Duration::ZERO, now.boot_millis).then(|| {
             said.hash = hash;
             Publish::retained(topic(&self.topics), text, self.options.pace.state)
         })
     }
 
-    /// Whether something is to be sent, which is then noted. What changed and
-    /// has to wait for its turn is looked at again when that comes.
-    fn is_due(&mut self, told: &mut Told, same: bool, boot: u64) -> bool {
-        let due_at = told.due_at(same, &self.options.pace);
+    /// Whether something of that age is to be sent, which is then noted. What
+    /// changed and has to wait for its turn is looked at again when that comes.
+    fn is_due(&mut self, told: &mut Told, same: bool, age: Duration, boot: u64) -> bool {
+        let pace = &self.options.pace;
+        let due_at = told.due_at(same, pace);
         if due_at <= boot {
-            told.note(same, boot);
+            // Half, so that a clock that is wrong does not do away with the interval.
+            let age = age.min(pace.interval / 2);
+            told.note(same, boot, boot.saturating_sub(millis(age)));
             return true;
         }
         if !same {

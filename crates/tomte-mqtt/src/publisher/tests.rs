@@ -583,6 +583,30 @@ fn what_is_told_again_holds_no_change_up() {
     }
 }
 
+/// The first values wait for the start's delay; what comes after them does not
+/// wait for that again, reading after reading.
+#[test]
+fn what_was_held_up_at_the_start_holds_nothing_else_up() {
+    let mut house = House::new();
+    let mut publisher = publisher(Style::Device);
+    publisher.options.values_at = 5_000;
+    let mut late = Vec::new();
+    let mut read = 0;
+    for second in 0..90 {
+        house.seconds = second;
+        // At the start, and then in step with a clock that hosts do not share.
+        if second == 0 || second % 12 == 7 {
+            read = second;
+            house.load(second as f64);
+        }
+        for said in of(&house.due(&mut publisher), LOAD) {
+            assert_eq!(said, read.to_string());
+            late.push(second - read);
+        }
+    }
+    assert_eq!(late, [5, 3, 0, 0, 0, 0, 0, 0], "the second one came ten seconds after the first was read");
+}
+
 /// What changed too soon after the last change is due when its time has come,
 /// not with whatever wakes the publisher next.
 #[test]

@@ -4,13 +4,14 @@ use super::{Pace, millis};
 
 /// When something was told last, in milliseconds of boot time.
 ///
-/// What is only told again, to keep it alive or after an announcement, holds no
-/// change up: the interval counts from one change to the next.
+/// The interval counts from one change to the next, as they were read: what is
+/// only told again, to keep it alive or after an announcement, holds no change
+/// up, and what was held up itself, as the first values are, not the next one.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Told {
     /// `None`: not on this connection.
     at: Option<u64>,
-    /// When it was news.
+    /// When what was news then was read.
     new_at: Option<u64>,
 }
 
@@ -23,11 +24,11 @@ impl Told {
         since.saturating_add(millis(wait))
     }
 
-    /// It is told now.
-    pub(super) fn note(&mut self, same: bool, boot: u64) {
+    /// It is told now, and was read then.
+    pub(super) fn note(&mut self, same: bool, boot: u64, read_at: u64) {
         self.at = Some(boot);
         if !same {
-            self.new_at = Some(boot);
+            self.new_at = Some(read_at);
         }
     }
 

@@ -144,7 +144,7 @@ async fn tls_trusts_the_own_authority_alone_and_shows_a_certificate() {
 
     let files = TlsFiles { ca: Some(folder.path().join("missing.pem")), client: None };
     let error = Connector::new(address.parse().unwrap(), &files).unwrap_err();
-    assert!(matches!(error, ConnectError::File { .. }), "{error}");
+    assert!(matches!(error, ConnectError::File { .. }) && error.to_string().starts_with("mqtt.ca_file: "), "{error}");
     let files = TlsFiles { ca: Some(path("empty.pem", "nothing")), client: None };
     let error = Connector::new(address.parse().unwrap(), &files).unwrap_err().to_string();
     assert!(error.contains("BEGIN CERTIFICATE"), "{error}");
