@@ -3,7 +3,7 @@ import type { Host } from './api/schema';
 import { host, resource } from './examples';
 import { HostSight } from './live/sight.svelte';
 import { hostMark } from './status';
-import { counts, grouped, matches, rolesOf, selected, summaryOf, type Wanted } from './select';
+import { counts, grouped, matches, rolesOf, selected, type Wanted } from './select';
 
 const sight = (one: Host, cpu?: number) => {
   const made = new HostSight(one);
@@ -63,7 +63,7 @@ describe('the overview', () => {
     nas.put(resource('nas', 'filesystem', '/tank', { used_ratio: 0.8 }));
     nas.put(resource('nas', 'sensor', 'fan', { fan_rpm: 900 }));
     nas.put(resource('nas', 'sensor', 'package', { temperature_celsius: 51 }));
-    expect(summaryOf(nas)).toEqual({
+    expect(nas.summary).toEqual({
       cpu: 0.25,
       memory: undefined,
       disk: { name: '/tank', used: 0.8 },

@@ -1,36 +1,9 @@
 // What the overview shows of the fleet: filtered, sorted, grouped, counted.
+import { untrack } from 'svelte';
 import type { Host, Status } from './api/schema';
 import { byName, type HostSight } from './live/sight.svelte';
 import { rank, urgency } from './status';
 import { t } from './strings';
-
-/** The few numbers that a host's card shows. */
-export interface Summary {
-  cpu?: number;
-  memory?: number;
-  /** The fullest file system. */
-  disk?: { name: string; used: number };
-  /** The warmest sensor. */
-  temperature?: { name: string; celsius: number };
-}
-
-/** Reads the summary of a host. */
-export function summaryOf(sight: HostSight): Summary {
-  const summary: Summary = {
-    cpu: sight.only('cpu')?.readings.usage_ratio,
-    memory: sight.only('memory')?.readings.used_ratio,
-  };
-  for (const { name, readings } of sight.of('filesystem')) {
-    if (readings.used_ratio !== undefined && readings.used_ratio > (summary.disk?.used ?? -1)) {
-      summary.disk = { name, used: readings.used_ratio };
-    }
-  }
-  for (const { name, readings } of sight.of('sensor')) {
-    const celsius = readings.temperature_celsius;
-    if (celsius !== undefined && celsius > (summary.temperature?.celsius ?? -273)) summary.temperature = { name, celsius };
-  }
-  return summary;
-}
 
 /** What a host is filtered by; a host that nobody hears counts as such, besides its status. */
 export type Standing = Status | 'offline' | 'none';
@@ -61,7 +34,10 @@ export function matches(host: Host, text: string): boolean {
   return words.every((word) => all.includes(word));
 }
 
-/** The hosts that are wanted, in the order that is wanted. */
+/**
+ * The hosts that are wanted, in the order that is wanted. How hosts stand is
+ * followed; what they read is not, so that the caller says when to sort anew.
+ */
 export function selected(sights: Iterable<HostSight>, wanted: Wanted): HostSight[] {
   const list = [...sights].filter(
     ({ host }) =>
@@ -71,20 +47,11 @@ export function selected(sights: Iterable<HostSight>, wanted: Wanted): HostSight
   );
   const names = (a: HostSight, b: HostSight) => byName(a.host.name, b.host.name);
   const value = (sight: HostSight): number => {
-    switch (wanted.sort) {
-      case 'status':
-        return urgency(sight.host);
-      case 'cpu':
-        return summaryOf(sight).cpu ?? -1;
-      case 'memory':
-        return summaryOf(sight).memory ?? -1;
-      case 'disk':
-        return summaryOf(sight).disk?.used ?? -1;
-      case 'temperature':
-        return summaryOf(sight).temperature?.celsius ?? -273;
-      case 'name':
-        return 0;
-    }
+    if (wanted.sort === 'name') return 0;
+    if (wanted.sort === 'status') return urgency(sight.host);
+    const { cpu, memory, disk, temperature } = untrack(() => sight.summary);
+    const by = { cpu, memory, disk: disk?.used, temperature: temperature?.celsius };
+    return by[wanted.sort] ?? -273;
   };
   const keyed = list.map((sight) => ({ sight, value: value(sight) }));
   keyed.sort((a, b) => b.value - a.value || names(a.sight, b.sight));

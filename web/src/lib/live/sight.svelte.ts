@@ -5,11 +5,40 @@ import { SvelteMap } from 'svelte/reactivity';
 import type { Host, LiveDelta, LiveSnapshot, Resource } from '../api/schema';
 import { applied } from './apply';
 
+/** The few numbers that a host's card shows. */
+export interface Summary {
+  cpu?: number;
+  memory?: number;
+  /** The fullest file system. */
+  disk?: { name: string; used: number };
+  /** The warmest sensor. */
+  temperature?: { name: string; celsius: number };
+}
+
+function summaryOf(sight: HostSight): Summary {
+  const summary: Summary = {
+    cpu: sight.only('cpu')?.readings.usage_ratio,
+    memory: sight.only('memory')?.readings.used_ratio,
+  };
+  for (const { name, readings } of sight.all('filesystem')) {
+    if (readings.used_ratio !== undefined && readings.used_ratio > (summary.disk?.used ?? -1)) {
+      summary.disk = { name, used: readings.used_ratio };
+    }
+  }
+  for (const { name, readings } of sight.all('sensor')) {
+    const celsius = readings.temperature_celsius;
+    if (celsius !== undefined && celsius > (summary.temperature?.celsius ?? -273)) summary.temperature = { name, celsius };
+  }
+  return summary;
+}
+
 /** One host, and what is known of its resources. */
 export class HostSight {
   host = $state.raw<Host>(undefined as unknown as Host);
   #resources = new Map<string, Map<string, Resource>>();
   #versions = new SvelteMap<string, number>();
+  /** Worked out once for each change, by whoever asks first: a card, or the order of all. */
+  readonly summary: Summary = $derived(summaryOf(this));
 
   constructor(host: Host) {
     this.host = host;
@@ -20,10 +49,15 @@ export class HostSight {
     return [...this.#versions.keys()].filter((kind) => this.#resources.get(kind)?.size).sort();
   }
 
+  /** The resources of a kind, as they came. */
+  all(kind: string): Iterable<Resource> {
+    this.#versions.get(kind);
+    return this.#resources.get(kind)?.values() ?? [];
+  }
+
   /** The resources of a kind, by name. */
   of(kind: string): Resource[] {
-    this.#versions.get(kind);
-    return [...(this.#resources.get(kind)?.values() ?? [])].sort((a, b) => collator.compare(a.name, b.name));
+    return [...this.all(kind)].sort((a, b) => collator.compare(a.name, b.name));
   }
 
   /** One resource. */
