@@ -40,7 +40,8 @@ use wire::{Certificate, GuestConfig, Interfaces, NodeStatus, Row, Rows};
 
 /// How long one question may take.
 const LIMIT: Duration = Duration::from_secs(20);
-/// Guests whose configuration is read in one run; the others' turn comes.
+/// Guests whose configuration is read in one run; the others' turn comes, and
+/// until then stands what was read before.
 const DETAILS: usize = 400;
 /// After so many looks, which cluster it is is asked again.
 const LOOKS: u32 = 60;
@@ -62,7 +63,13 @@ pub(crate) fn make(root: &Root, settings: &Settings) -> Box<dyn Collector> {
 
 /// The collector `proxmox_guest`.
 pub(crate) fn make_slow(root: &Root, settings: &Settings) -> Box<dyn Collector> {
-    Box::new(Slow { source: Source::new(root, &settings.proxmox), settings: settings.proxmox.clone(), shared: None })
+    Box::new(Slow {
+        source: Source::new(root, &settings.proxmox),
+        settings: settings.proxmox.clone(),
+        shared: None,
+        read: HashMap::new(),
+        turn: 0,
+    })
 }
 
 /// For the fuzz target: every parser here takes those bytes.
@@ -505,6 +512,10 @@ struct Slow {
     source: Source,
     settings: ProxmoxSettings,
     shared: Option<Shared>,
+    /// Details by guest, where not all of them are read in one run.
+    read: HashMap<String, Facet>,
+    /// The guest whose turn is next.
+    turn: usize,
 }
 
 impl Slow {
@@ -527,20 +538,32 @@ impl Slow {
 
     /// The details of each guest. One that moves or goes while it is looked at
     /// costs its own details alone.
-    fn details(&self, sight: &Sight, jobs: Option<&[backups::Job<'_>]>) -> Scope {
-        let (mut facets, mut failed) = (Vec::new(), None);
-        for guest in sight.guests().filter(|guest| sight.is_online(guest.node.as_str())).take(DETAILS) {
+    fn details(&mut self, sight: &Sight, jobs: Option<&[backups::Job<'_>]>) -> Scope {
+        let guests: Vec<&Row> = sight.guests().filter(|guest| sight.is_online(guest.node.as_str())).collect();
+        let count = guests.len().min(DETAILS);
+        let first = if count < guests.len() { self.turn % guests.len() } else { 0 };
+        self.turn = first + count;
+        let numbers: HashSet<&str> = guests.iter().map(|guest| guest.vmid.as_str()).collect();
+        self.read.retain(|number, _| numbers.contains(number.as_str()));
+        let mut failed = None;
+        for guest in guests.iter().cycle().skip(first).take(count) {
             let (Some(vmid), Some(kind)) = (guests::vmid(guest), guests::kind(guest)) else { continue };
             let node = guest.node.as_str().to_owned();
+            self.read.remove(guest.vmid.as_str());
             match self.source.get::<GuestConfig>(&ProxmoxGet::Config { node, kind, vmid }) {
                 Ok(config) => {
                     let taken = jobs.map(|jobs| jobs.iter().any(|job| job.takes(guest)));
                     let network = self.network(guest, &config);
-                    facets.extend(guests::detail(guest, &config, network, &self.settings.archived_tags, taken));
+                    if let Some(facet) = guests::detail(guest, &config, network, &self.settings.archived_tags, taken) {
+                        self.read.insert(guest.vmid.as_str().to_owned(), facet);
+                    }
                 }
                 Err(outcome) => failed = Some(outcome),
             }
         }
+        let read = if count < guests.len() { self.read.clone() } else { std::mem::take(&mut self.read) };
+        let mut facets: Vec<Facet> = read.into_values().collect();
+        facets.sort_unstable_by(|a, b| a.resource.cmp(&b.resource));
         match failed {
             Some(outcome) if facets.is_empty() => Scope::failed("guest/detail", outcome),
             _ => Scope::complete("guest/detail", facets),

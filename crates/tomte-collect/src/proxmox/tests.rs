@@ -234,6 +234,25 @@ fn one_question_that_fails_costs_its_own_scope() {
 }
 
 #[test]
+fn of_very_many_guests_some_are_read_in_each_run_and_none_is_forgotten() {
+    let node = Node::new();
+    let count = DETAILS + 3;
+    let guest = |vmid: usize| format!(r#"{{"type":"lxc","vmid":{vmid},"node":"pve1","status":"stopped"}}"#);
+    let guests: Vec<String> = (1000..1000 + count).map(guest).collect();
+    node.says("/cluster/resources", &format!("[{}]", guests.join(",")));
+    for vmid in 1000..1000 + count {
+        fs::write(node.path(&format!("etc/pve/nodes/pve1/lxc/{vmid}.conf")), "").unwrap();
+        node.says(&format!("/nodes/pve1/lxc/{vmid}/config"), r#"{"hostname":"one"}"#);
+    }
+    let mut collector = make_slow(&Root::new(node.0.path()), &Settings::default());
+    let mut told = || named(&collector.collect(NOW), "guest/detail").facets.len();
+    assert_eq!([told(), told(), told()], [DETAILS, count, count], "the rest in the second run, and all stay");
+    let left = &guests[..count - 1];
+    node.says("/cluster/resources", &format!("[{}]", left.join(",")));
+    assert_eq!(told(), count - 1, "one that is gone goes");
+}
+
+#[test]
 fn a_host_without_proxmox_has_none() {
     let tree = tempfile::tempdir().unwrap();
     let scopes = make(&Root::new(tree.path()), &Settings::default()).collect(NOW);
