@@ -359,7 +359,7 @@ const PANELS: &[Def] = &[
         body: Body::Table,
         columns: &[
             ("PEER", Label(&[]), 0),
-            ("ENDPOINT", Attribute("endpoint"), 15),
+            ("ENDPOINT", Attribute("endpoint"), 21),
             ("SEEN", Value("handshake_age_seconds"), 5),
             ("IN", Value("receive_bytes_per_second"), 5),
             ("OUT", Value("transmit_bytes_per_second"), 5),
