@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::support::{Ended, program};
+use super::support::{Ended, program, until};
 
 /// Nothing here takes that long, unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -161,4 +161,13 @@ fn the_units_run_the_lists_commands_and_nothing_without_a_list() {
     let answer = machine.ask(r#"{"command":"who","request_id":"r1"}"#);
     assert_eq!((&answer["status"], &answer["output"]), (&"completed".into(), &"nobody\n".into()), "{answer}");
     assert_eq!((machine.is(SERVICE), machine.is(AGENT)), ("active".to_owned(), "active".to_owned()));
+    until("the journal has the audit", || {
+        let journal = machine.run(Path::new("/usr/bin/journalctl"), &["--no-pager", "--unit", AGENT]).output().unwrap();
+        let journal = String::from_utf8_lossy(&journal.stdout);
+        let audit = |outcome: &str| {
+            let outcome = format!("outcome={outcome:?}");
+            journal.lines().any(|line| line.contains("audit") && line.contains(&outcome) && line.contains("r1"))
+        };
+        audit("running") && audit("completed")
+    });
 }

@@ -6,6 +6,7 @@ mod connect;
 
 use std::time::Duration;
 
+use rustls::AlertDescription;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -80,6 +81,8 @@ enum End {
     Session(#[from] SessionError),
     #[error("the connection broke")]
     Broken(#[source] std::io::Error),
+    #[error("the broker asks who we are; set mqtt.client_certificate and mqtt.client_key")]
+    NoCertificate(#[source] std::io::Error),
     #[error("the broker closed the connection before it answered; is that its port for {0}://?")]
     ClosedEarly(Scheme),
     #[error("the broker closed the connection")]
@@ -92,6 +95,14 @@ enum End {
 }
 
 impl End {
+    fn broken(source: std::io::Error) -> Self {
+        let why = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match why {
+            Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => Self::NoCertificate(source),
+            _ => Self::Broken(source),
+        }
+    }
+
     /// Whether the broker may know the other version.
     fn other_version_may_help(&self) -> bool {
         matches!(self, Self::ClosedEarly(_) | Self::Session(SessionError::Refused { version: false, .. }))
@@ -188,7 +199,7 @@ async fn one_connection<D: Driver>(
     loop {
         let out = session.take_out();
         if !out.is_empty() {
-            wire.write(&out).await.map_err(End::Broken)?;
+            wire.write(&out).await.map_err(End::broken)?;
         }
         let pause = looked + AFTER_HEARING;
         if session.is_connected() && session.is_idle() && (!heard || Instant::now() >= pause) {
@@ -204,7 +215,7 @@ async fn one_connection<D: Driver>(
         tokio::select! {
             () = cancel.cancelled() => break,
             read = wire.read() => {
-                let read = read.map_err(End::Broken)?;
+                let read = read.map_err(End::broken)?;
                 let Some(bytes) = read else {
                     return Err(match session.is_connected() {
                         false => End::ClosedEarly(settings.connector.address().scheme),
@@ -290,14 +301,14 @@ async fn greeted(settings: &Settings, version: Version) -> Result<(), End> {
     let mut wire = settings.connector.connect().await?;
     let client = Client { subscriptions: Vec::new(), ..settings.client.clone() };
     let mut session = Session::new(version, client, None, 0);
-    wire.write(&session.take_out()).await.map_err(End::Broken)?;
+    wire.write(&session.take_out()).await.map_err(End::broken)?;
     while !session.is_connected() {
         let bytes =
-            wire.read().await.map_err(End::Broken)?.ok_or(End::ClosedEarly(settings.connector.address().scheme))?;
+            wire.read().await.map_err(End::broken)?.ok_or(End::ClosedEarly(settings.connector.address().scheme))?;
         session.receive(&bytes, 0)?;
     }
     session.close();
-    wire.write(&session.take_out()).await.map_err(End::Broken)
+    wire.write(&session.take_out()).await.map_err(End::broken)
 }
 
 fn note<D: Driver>(happened: Happened, driver: &mut D) {

@@ -142,6 +142,11 @@ async fn tls_trusts_the_own_authority_alone_and_shows_a_certificate() {
     station.until(|state| matches!(state, State::Never(why) if why.contains("is not trusted"))).await;
     station.kill().await;
 
+    let files = TlsFiles { ca: Some(folder.path().join("mine.pem")), client: None };
+    let mut station = Station::start_tls(&address, &files, |_| {});
+    station.until(|state| matches!(state, State::Never(why) if why.contains("mqtt.client_certificate"))).await;
+    station.kill().await;
+
     let files = TlsFiles { ca: Some(folder.path().join("missing.pem")), client: None };
     let error = Connector::new(address.parse().unwrap(), &files).unwrap_err();
     assert!(matches!(error, ConnectError::File { .. }) && error.to_string().starts_with("mqtt.ca_file: "), "{error}");
