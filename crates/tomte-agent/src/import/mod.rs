@@ -237,7 +237,8 @@ pub fn on_this_system(name: &str) -> Option<PathBuf> {
     folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.is_file())
 }
 
-/// Writes the new files into a folder; nothing that is there is overwritten.
+/// Writes the new files into a folder, which is made where there is none;
+/// nothing that is there is overwritten.
 ///
 /// # Errors
 /// When one of them is there already or cannot be written; then none is left
@@ -250,6 +251,7 @@ pub fn write(imported: &Imported, folder: &Path) -> Result<Vec<PathBuf>, ImportE
     if let Some(there) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
         return Err(ImportError::Exists(there.clone()));
     }
+    std::fs::create_dir_all(folder).map_err(|source| ImportError::Io { path: folder.to_owned(), source })?;
     for ((_, text, mode), path) in files.into_iter().zip(&paths) {
         let io = |source| ImportError::Io { path: path.clone(), source };
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(io)?;

@@ -180,13 +180,14 @@ fn nothing_at_all_has_systants_defaults() {
 #[test]
 fn files_are_written_once_and_the_password_is_nobody_elses() {
     let folder = tempfile::tempdir().unwrap();
-    let imported = import(OLD, folder.path(), find).unwrap();
-    let paths = write(&imported, folder.path()).unwrap();
+    let there = folder.path().join("etc/tomte");
+    let imported = import(OLD, &there, find).unwrap();
+    let paths = write(&imported, &there).unwrap();
     assert_eq!(paths.len(), 3);
-    let password = folder.path().join("mqtt-password");
+    let password = there.join("mqtt-password");
     assert_eq!(std::fs::metadata(&password).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(matches!(write(&imported, folder.path()), Err(ImportError::Exists(_))));
-    std::fs::remove_file(folder.path().join("agent.toml")).unwrap();
-    assert!(matches!(write(&imported, folder.path()), Err(ImportError::Exists(_))));
-    assert!(!folder.path().join("agent.toml").exists(), "none of them, when one is in the way");
+    assert!(matches!(write(&imported, &there), Err(ImportError::Exists(_))));
+    std::fs::remove_file(there.join("agent.toml")).unwrap();
+    assert!(matches!(write(&imported, &there), Err(ImportError::Exists(_))));
+    assert!(!there.join("agent.toml").exists(), "none of them, when one is in the way");
 }

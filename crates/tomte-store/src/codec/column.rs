@@ -179,8 +179,16 @@ fn by_pco<T: pco::data_types::Number>(numbers: &[T]) -> Option<Vec<u8>> {
     chunk.write_page(0, bytes).ok()
 }
 
+/// The mode of pco that begins with a dictionary. It is chosen only where it is
+/// asked for, which it never was; and room is made for as long a one as the
+/// bytes say before there is a look at how many there are.
+const DICTIONARY: u8 = 4;
+
 fn from_pco<T: pco::data_types::Number + Default>(bytes: &[u8], count: usize) -> Option<Vec<T>> {
     let (file, rest) = FileDecompressor::new(bytes).ok()?;
+    if rest.first()? & 0x0F == DICTIONARY {
+        return None;
+    }
     let (mut chunk, rest) = file.chunk_decompressor::<T, _>(rest).ok()?;
     let mut page = chunk.page_decompressor(rest, count).ok()?;
     let mut numbers = vec![T::default(); count];
@@ -248,6 +256,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_dictionary_as_long_as_seven_bytes_claim_costs_nothing() {
+        let claimed = [PCO_DOUBLES, 4, 129, 4, 59, 129, 11];
+        let (_, rest) = FileDecompressor::new(&claimed[1..]).unwrap();
+        assert_eq!(rest[0] & 0x0F, DICTIONARY);
+        assert_eq!(decode(&claimed, 56, &mut Vec::new()), None);
+    }
 
     fn there_and_back(numbers: &[i64], exponent: i8) -> usize {
         let mut smallest = usize::MAX;
