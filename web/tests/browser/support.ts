@@ -1,17 +1,19 @@
 // A real hub with simulated hosts, and a real browser, for the tests beside it.
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer, request as ask } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { chromium, type Browser, type Page } from 'playwright-core';
+import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const ARTEFACTS = fileURLToPath(new URL('../../artefacts', import.meta.url));
 const BINARIES = process.env.TOMTE_BIN ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'debug');
 const BINARY = binary('tomte');
+/** A folder of pages to look at in place of those in the program: a changed `dist` without building it anew. */
+const PAGES = process.env.WEB_DIST;
 const BROWSERS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 /** How long a slow, busy machine may take; nothing is waited for that has come. */
 const PATIENCE = 120_000;
@@ -115,6 +117,8 @@ export async function launch(): Promise<Browser> {
     args: [
       '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
       '--disable-background-networking', '--disable-component-update', '--disable-sync',
+      // A page that a test hands out counts as one from afar, and might not ask a hub on this machine.
+      ...(PAGES ? ['--disable-features=LocalNetworkAccessChecks'] : []),
     ],
   });
 }
@@ -128,6 +132,7 @@ export interface Watched {
 
 export async function open(browser: Browser, options: Parameters<Browser['newContext']>[0] = {}): Promise<Watched> {
   const context = await browser.newContext({ viewport: { width: 1360, height: 900 }, colorScheme: 'light', ...options });
+  if (PAGES) await handOut(context, PAGES);
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
   const errors: string[] = [];
@@ -138,6 +143,20 @@ export async function open(browser: Browser, options: Parameters<Browser['newCon
     if (['error', 'warning'].includes(message.type()) && !away) errors.push(text);
   });
   return { page, errors };
+}
+
+const TYPES: Record<string, string> = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.png': 'image/png', '.webmanifest': 'application/manifest+json' };
+
+/** Answers with a folder's files; with its index.html in what the hub says of its own. */
+async function handOut(context: BrowserContext, folder: string) {
+  await context.route(/^https?:\/\/127\.0\.0\.1:\d+\/(?!(.*\/)?api\/)/, async (route) => {
+    const path = new URL(route.request().url()).pathname;
+    const file = join(folder, /(assets|icons)\/[^/]+$|[^/]+\.webmanifest$/.exec(path)?.[0] ?? '');
+    if (existsSync(file) && statSync(file).isFile()) return route.fulfill({ body: readFileSync(file), contentType: TYPES[extname(file)] ?? 'text/plain' });
+    const response = await route.fetch();
+    const base = /<base [^>]*>/.exec(await response.text())?.[0] ?? '';
+    return route.fulfill({ response, body: readFileSync(join(folder, 'index.html'), 'utf8').replace(/<base [^>]*>/, base) });
+  });
 }
 
 export async function signIn(page: Page, url: string, who = ADMIN) {
