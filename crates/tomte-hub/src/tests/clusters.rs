@@ -95,6 +95,8 @@ impl Nodes {
             so()
         })
         .await;
+        // It may have become so just after the records were written.
+        self.bench.hub.write_records().unwrap();
     }
 
     async fn claims(&mut self, agent: usize, claim: &ClusterClaim) -> ClusterGrant {

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use jiff::tz::TimeZone;
 use tomte_api::client::Client;
 use tomte_tui::config::Config;
 use tomte_tui::theme::Depth;
@@ -26,7 +27,7 @@ pub(crate) async fn run(args: TopArgs, global: &Global, output: Output) -> anyho
     }
     let loaded = Config::load(args.config.as_deref())?;
     let once = args.once.then(|| once(output));
-    let zone = jiff::tz::TimeZone::system();
+    let zone = zone();
     let surroundings = |target, address: String| Surroundings {
         target,
         address,
@@ -44,6 +45,14 @@ pub(crate) async fn run(args: TopArgs, global: &Global, output: Output) -> anyho
     let address = hub.client.endpoint().to_string();
     let options = Options { loaded, surroundings: surroundings(Target::Hub, address), once };
     hub.with_owned(async |client| Ok(tomte_tui::run(client, options).await?)).await
+}
+
+/// This machine's time zone. Where its file says it, that is read and no more:
+/// to find a zone by its name, all the names there are would be gathered first.
+fn zone() -> TimeZone {
+    let named = std::env::var_os("TZ").is_some();
+    let own = std::fs::read("/etc/localtime").ok().filter(|_| !named);
+    own.and_then(|bytes| TimeZone::tzif("local", &bytes).ok()).unwrap_or_else(TimeZone::system)
 }
 
 /// The agent's socket that is meant: the one that is named; the one that is
