@@ -37,9 +37,6 @@ use crate::watch::Watches;
 /// So many different guessers of tokens are remembered.
 const GUESSERS: usize = 10_000;
 
-/// How far what nobody waits for gives way, of 19.
-const GENTLE: i32 = 10;
-
 /// The hub. Always shared: `Arc<Hub>`.
 pub struct Hub {
     pub(crate) clock: Arc<dyn Clock>,
@@ -446,17 +443,6 @@ pub(crate) async fn blocking<R: Send + 'static>(
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(HubError::Stopping),
     }
-}
-
-/// Does long work on a thread that gives way to all others, and waits for it: on
-/// few processors an answer would wait for what nobody waits for.
-pub(crate) fn gently<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    let gentle = move || {
-        // Of this thread alone. Where it is not let, the work is done all the same.
-        let _ = rustix::process::nice(GENTLE);
-        work()
-    };
-    std::thread::scope(|scope| scope.spawn(gentle).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 impl std::fmt::Debug for Hub {

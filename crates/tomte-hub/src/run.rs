@@ -276,7 +276,7 @@ async fn maintain(hub: Arc<Hub>) {
         round = round.wrapping_add(1);
         let cared = hub::blocking(move || {
             let now = caring.now();
-            hub::gently(|| caring.store.history.maintain(now))?;
+            caring.store.history.maintain(now)?;
             if records {
                 let events_before = now.minus(caring.config().history.events.0);
                 caring.store.state.maintain(now, events_before)?;

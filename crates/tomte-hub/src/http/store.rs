@@ -25,7 +25,6 @@ use super::problem::Failure;
 use super::system;
 use crate::Hub;
 use crate::access::Admin;
-use crate::hub::gently;
 
 /// A line of JSON after the other.
 pub(super) const LINES: &str = "application/x-ndjson";
@@ -154,7 +153,7 @@ async fn work<T: Serialize + Send + 'static>(
                 let _ = lines.try_send(line(&Step::<()>::Progress(progress)));
             }
         };
-        let result = gently(|| run(&hub, &mut tell));
+        let result = run(&hub, &mut tell);
         let outcome = result.as_ref().err().map_or_else(|| "ok".to_owned(), ToString::to_string);
         let entry = hub.audit_entry(&actor, action, &target, &outcome, Default::default());
         let audited = hub.store().state.audit(&entry).map(drop);
