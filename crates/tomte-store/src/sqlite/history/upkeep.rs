@@ -524,7 +524,7 @@ impl<'a> Upkeep<'a> {
 fn first_step(blocks: &[Arc<Block>]) -> usize {
     let (mut bytes, mut last_row) = (0, i64::MIN);
     for (index, block) in blocks.iter().enumerate() {
-        if bytes >= SEAL_STEP && block.first_row > last_row && blocks[index..].iter().all(|b| b.first_row > last_row) {
+        if bytes >= SEAL_STEP && blocks[index..].iter().all(|later| later.first_row > last_row) {
             return index;
         }
         bytes += block.bytes.len();

@@ -29,10 +29,10 @@ const AT_MOST: usize = 4;
 const SLOTS_AT_ONCE: usize = 64;
 const FRAMES_AT_ONCE: usize = 256;
 const GIVE_BACK_AT_ONCE: u64 = 64;
-/// How many pages the log may have before it is carried over to the database.
-const LOG_PAGES: u32 = 1_000;
-/// After so many steps that did not do so, it is done by itself.
-const STEPS_IN_LOG: u32 = 16;
+/// A commit makes a checkpoint when the log has so many pages.
+const CHECKPOINT_PAGES: u32 = 1_000;
+/// After so many steps that must not, one is made by itself.
+const CHECKPOINT_STEPS: u32 = 16;
 
 /// What the thread is asked for.
 pub(super) enum Job {
@@ -176,8 +176,8 @@ pub(super) struct Writer {
     old_epochs: Vec<(HostId, u64)>,
     /// Frames that nothing refers to, still to be deleted.
     unused_frames: Vec<i64>,
-    /// Steps since the log was carried over.
-    steps_in_log: u32,
+    /// Steps since there was a checkpoint after one.
+    steps: u32,
 }
 
 impl Writer {
@@ -205,7 +205,7 @@ impl Writer {
             unsaved,
             old_epochs: Vec::new(),
             unused_frames: Vec::new(),
-            steps_in_log: 0,
+            steps: 0,
         }
     }
 
@@ -400,8 +400,7 @@ impl Writer {
                 let _ = reply.send(freed.map_err(|error| told(error.into())));
             }
             Control::Checkpoint { reply } => {
-                let done = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-                let _ = reply.send(done.map_err(|error| told(error.into())));
+                let _ = reply.send(self.checkpoint().map_err(|error| told(error.into())));
             }
             Control::LimitPages { pages, reply } => {
                 // The greatest number that SQLite takes, see its pragma.
@@ -421,8 +420,8 @@ impl Writer {
         let Step { work, after } = step;
         let Some(after) = after else { return self.transact(work, || ()) };
         // A reader sees what moved either where it was or where it is now, and
-        // waits meanwhile: that is no time to carry the log over.
-        self.carry_over_at(0)?;
+        // waits meanwhile: that is no time for a checkpoint.
+        self.checkpoint_at(0)?;
         let shared = Arc::clone(&self.shared);
         let mut moving = None;
         let applied =
@@ -431,14 +430,15 @@ impl Writer {
             after(&shared);
         }
         drop(moving);
-        self.carry_over_at(LOG_PAGES)?;
+        let allowed = self.checkpoint_at(CHECKPOINT_PAGES);
         applied?;
-        self.steps_in_log += 1;
-        if self.steps_in_log >= STEPS_IN_LOG {
-            self.steps_in_log = 0;
+        allowed?;
+        self.steps += 1;
+        if self.steps >= CHECKPOINT_STEPS {
+            self.steps = 0;
             // What was committed stays so; the next commit tries again.
-            if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-                tracing::warn!(%error, "the log of the history could not be carried over");
+            if let Err(error) = self.checkpoint() {
+                tracing::warn!(%error, "there was no checkpoint of the history");
             }
         }
         Ok(())
@@ -455,8 +455,13 @@ impl Writer {
         Ok(())
     }
 
-    /// A commit carries the log over when it has so many pages; 0: never.
-    fn carry_over_at(&self, pages: u32) -> rusqlite::Result<()> {
+    /// Carries the log over to the database, as far as readers allow.
+    fn checkpoint(&self) -> rusqlite::Result<()> {
+        self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+    }
+
+    /// A commit makes a checkpoint when the log has so many pages; 0: never.
+    fn checkpoint_at(&self, pages: u32) -> rusqlite::Result<()> {
         self.connection.query_row(&format!("PRAGMA wal_autocheckpoint = {pages}"), [], |_| Ok(()))
     }
 
