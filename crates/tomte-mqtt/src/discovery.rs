@@ -6,6 +6,8 @@
 //! outlive every name, and are the same both ways, so that either can be
 //! migrated to the other.
 
+use std::fmt::Write;
+
 use serde_json::{Map, Value, json};
 use tomte_model::HostId;
 
@@ -134,26 +136,39 @@ impl Frame {
         config
     }
 
-    /// A device's message. `gone` are components, with their platforms, that
-    /// were in the message before and are no more: they have to be named once.
+    /// Adds an entity to those of a device's message.
+    pub fn add(&self, components: &mut Components, entity: &Entity) {
+        let mut config = self.component(entity);
+        config.insert("platform".into(), json!(entity.component));
+        self.availability(entity, &mut config);
+        components.push(&entity.key, &Value::Object(config));
+    }
+
+    /// A device's message.
     #[must_use]
-    pub fn device<'a>(
-        &self,
-        device: &Device,
-        entities: impl IntoIterator<Item = &'a Entity>,
-        gone: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> String {
-        let mut components = Map::new();
-        for (key, component) in gone {
-            components.insert(key.to_owned(), json!({ "platform": component }));
-        }
-        for entity in entities {
-            let mut config = self.component(entity);
-            config.insert("platform".into(), json!(entity.component));
-            self.availability(entity, &mut config);
-            components.insert(entity.key.clone(), Value::Object(config));
-        }
-        json!({ "device": device.block(), "origin": self.origin(), "components": components }).to_string()
+    pub fn device(&self, device: &Device, components: &Components) -> String {
+        let (block, origin) = (device.block(), self.origin());
+        format!(r#"{{"device":{block},"origin":{origin},"components":{{{}}}}}"#, components.0)
+    }
+}
+
+/// What a device's message says of its entities. Each is written down at once:
+/// all of a host's as values take many times the room of the text, and not every
+/// allocator gives that back.
+#[derive(Debug, Default)]
+pub struct Components(String);
+
+impl Components {
+    /// Names one that was in the message before and is no more, which has to be
+    /// done once.
+    pub fn add_gone(&mut self, key: &str, component: &str) {
+        self.push(key, &json!({ "platform": component }));
+    }
+
+    fn push(&mut self, key: &str, config: &Value) {
+        let comma = if self.0.is_empty() { "" } else { "," };
+        // Writing to a text does not fail.
+        let _ = write!(self.0, "{comma}{}:{config}", Value::from(key));
     }
 }
 
@@ -211,7 +226,10 @@ mod tests {
     fn a_device_holds_the_same_entities_and_names_what_is_gone() {
         let (frame, device) = (frame(), device());
         let entities = of_host(&Topics::new("tomte", "nas"), 900, &["gap"]);
-        let text = frame.device(&device, &entities, [("old", "sensor")]);
+        let mut components = Components::default();
+        entities.iter().for_each(|entity| frame.add(&mut components, entity));
+        components.add_gone("old", "sensor");
+        let text = frame.device(&device, &components);
         let config: Value = serde_json::from_str(&text).unwrap();
         let mut root: Vec<_> = config.as_object().unwrap().keys().map(String::as_str).collect();
         root.sort_unstable();

@@ -6,11 +6,40 @@ use std::collections::BTreeMap;
 use tomte_model::{Catalogue, Latest};
 
 use super::Publisher;
-use crate::discovery::{Device, MIGRATE, Style};
+use crate::discovery::{Components, Device, MIGRATE, Style};
 use crate::entity::Entity;
 use crate::protocol::Publish;
 
+/// A device's message while it is put together.
+struct Message {
+    device: Device,
+    components: Components,
+    /// Its components by their keys, with their platforms.
+    named: BTreeMap<String, String>,
+    /// Topics at which some of them were announced by themselves.
+    alone: Vec<String>,
+}
+
 impl Publisher {
+    /// Adds entities to the message of their device, by its topic.
+    fn put_together(&self, messages: &mut BTreeMap<String, Message>, device: &Device, entities: Vec<Entity>) {
+        if entities.is_empty() {
+            return;
+        }
+        let message = messages.entry(self.frame.device_topic(&device.id)).or_insert_with(|| Message {
+            device: device.clone(),
+            components: Components::default(),
+            named: BTreeMap::new(),
+            alone: Vec::new(),
+        });
+        for entity in entities {
+            let alone = self.frame.entity_topic(&device.id, entity.component, &entity.key);
+            message.alone.extend(Some(alone).filter(|topic| self.kept.topics.contains(topic)));
+            self.frame.add(&mut message.components, &entity);
+            message.named.insert(entity.key, entity.component.to_owned());
+        }
+    }
+
     /// A message for each device, where that is the style; and the end of a
     /// migration from it, where it was.
     ///
@@ -35,34 +64,26 @@ impl Publisher {
             former.iter().for_each(|topic| _ = self.clear_moved(topic));
             return;
         }
-        let mut devices: BTreeMap<String, (Device, Vec<Entity>)> = BTreeMap::new();
-        devices.insert(self.device.id.clone(), (self.device.clone(), self.host_entities()));
+        let mut messages: BTreeMap<String, Message> = BTreeMap::new();
+        self.put_together(&mut messages, &self.device, self.host_entities());
         for (resource, state) in latest.resources() {
             let Some(thing) = self.things.get(resource).filter(|thing| thing.announced) else { continue };
             let Some(kind) = catalogue.kind(&resource.kind) else { continue };
-            let device = thing.device.as_ref().unwrap_or(&self.device).clone();
-            let entities = self.entities(kind, resource, state);
-            devices.entry(device.id.clone()).or_insert_with(|| (device, Vec::new())).1.extend(entities);
+            let device = thing.device.as_ref().unwrap_or(&self.device);
+            self.put_together(&mut messages, device, self.entities(kind, resource, state));
         }
         let qos = self.options.pace.discovery;
         let mut present = Vec::new();
-        for (device, entities) in devices.into_values().filter(|(_, entities)| !entities.is_empty()) {
-            let topic = self.frame.device_topic(&device.id);
-            let alone: Vec<_> = entities
-                .iter()
-                .map(|entity| self.frame.entity_topic(&device.id, entity.component, &entity.key))
-                .filter(|topic| self.kept.topics.contains(topic))
-                .collect();
+        for (topic, message) in messages {
+            let Message { device, mut components, mut named, alone } = message;
             out.extend(alone.iter().map(|topic| Publish::retained(topic.clone(), MIGRATE, qos)));
             let before = self.kept.components.remove(&topic).unwrap_or_default();
-            let named = entities.iter().map(|entity| (entity.key.clone(), entity.component.to_owned()));
-            let mut named: BTreeMap<_, _> = named.collect();
             self.named.extend(named.keys().map(|key| (topic.clone(), key.clone())));
             let others = before.iter().filter(|(key, _)| !named.contains_key(*key));
             let (gone, unseen): (Vec<_>, Vec<_>) =
                 others.partition(|(key, _)| settled || self.named.contains(&(topic.clone(), (*key).clone())));
-            let gone = gone.into_iter().map(|(key, component)| (key.as_str(), component.as_str()));
-            let payload = self.frame.device(&device, &entities, gone);
+            gone.into_iter().for_each(|(key, component)| components.add_gone(key, component));
+            let payload = self.frame.device(&device, &components);
             let unseen: Vec<_> = unseen.into_iter().map(|(key, component)| (key.clone(), component.clone())).collect();
             named.extend(unseen);
             self.kept_changed |= before != named;
