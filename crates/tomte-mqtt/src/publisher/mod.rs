@@ -50,9 +50,10 @@ const CONTRADICT_EVERY: u64 = 5_000;
 const AFTER_REMOVAL: u64 = 5_000;
 const AFTER_RENAMING: u64 = 20_000;
 
-/// Values are told again so long after entities were announced that Home
-/// Assistant may have known already: one that it takes for changed has no value,
-/// where values expire, until the next one comes.
+/// Values are told again so long after their entities were announced. Home
+/// Assistant may have known them already, also from another that spoke for the
+/// host: one that it takes for changed has no value, where values expire, until
+/// the next one comes.
 const AFTER_ANNOUNCING: u64 = 3_000;
 
 /// A value as it was last sent.
@@ -657,15 +658,7 @@ impl Publisher {
             thing.announced = false;
             return;
         }
-        let topic = self.frame.device_topic(&device.id);
-        let is_known = |entity: &Entity| {
-            let alone = self.frame.entity_topic(&device.id, entity.component, &entity.key);
-            let together = self.kept.components.get(&topic);
-            self.kept.topics.contains(&alone) || together.is_some_and(|known| known.contains_key(&entity.key))
-        };
-        if entities.iter().any(is_known) {
-            thing.again_at = Some(boot.saturating_add(AFTER_ANNOUNCING));
-        }
+        thing.again_at = Some(boot.saturating_add(AFTER_ANNOUNCING));
         if self.one_by_one() {
             for entity in &entities {
                 self.announce(&device, entity, out);
