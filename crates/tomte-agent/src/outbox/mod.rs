@@ -100,9 +100,11 @@ pub struct Outbox {
     acks: Vec<(u64, RangeSet)>,
     depth: Depth,
     connection: Option<Connection>,
-    /// Boot time of the next flush, and of the next search for the too old.
+    /// Boot time of the next flush, of the next search for the too old, and
+    /// before which gaps are not tried to be kept.
     next_flush: u64,
     next_expiry: u64,
+    next_gaps: u64,
     /// Since when the disk refuses, by the boot clock.
     trouble: Option<u64>,
     working: bool,
@@ -143,6 +145,7 @@ pub struct Done {
 enum DoneKind {
     Appended(RangeSet),
     Read(Vec<Report>),
+    Gaps,
     Other,
 }
 
@@ -183,7 +186,7 @@ impl Work {
             }
             Self::Gaps(gaps) => {
                 error = spool.save_gaps(&gaps).err();
-                DoneKind::Other
+                DoneKind::Gaps
             }
         };
         Done { kind, gaps, depth: spool.depth(), error }
@@ -211,6 +214,7 @@ impl Outbox {
             connection: None,
             next_flush: now.boot_millis + FLUSH_EVERY,
             next_expiry: now.boot_millis,
+            next_gaps: 0,
             trouble: None,
             working: false,
             stopping: false,
@@ -499,7 +503,7 @@ impl Outbox {
     /// No more reports come: what waits goes to disk.
     pub fn stop(&mut self) {
         self.stopping = true;
-        self.next_flush = 0;
+        (self.next_flush, self.next_gaps) = (0, 0);
     }
 
     /// What the disk has to do next; [`Self::done`] must follow before this
@@ -536,7 +540,7 @@ impl Outbox {
             }
             return Some(Work::Append(self.memory.iter().map(Entry::packed).collect()));
         }
-        if self.gaps_changed {
+        if self.gaps_changed && now.boot_millis >= self.next_gaps {
             self.gaps_changed = false;
             return Some(Work::Gaps(self.gaps.clone()));
         }
@@ -595,6 +599,15 @@ impl Outbox {
                 if let Some(connection) = &mut self.connection {
                     connection.read_all = reports.is_empty();
                     connection.backlog.extend(reports.into_iter().map(Arc::new));
+                }
+            }
+            DoneKind::Gaps => {
+                if done.error.is_some() {
+                    // What was lost and is not written down is lost in silence
+                    // at the next start: it is tried again. Whoever stops does
+                    // not wait for a broken disk.
+                    self.gaps_changed = true;
+                    self.next_gaps = if self.stopping { u64::MAX } else { now.boot_millis + FLUSH_EVERY };
                 }
             }
             DoneKind::Other => {}

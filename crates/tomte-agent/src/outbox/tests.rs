@@ -337,6 +337,33 @@ fn a_full_disk_bounds_memory_and_is_used_again_when_it_has_room() {
 }
 
 #[test]
+fn what_was_lost_on_a_full_disk_is_known_after_a_restart() {
+    for stops in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let full = Arc::new(AtomicBool::new(true));
+        let disk = Fragile { folder: Folder::new(folder.path()), full: full.clone() };
+        let mut it = Rig::new(disk, limits(2_000, 1 << 20), 1);
+        for _ in 0..100 {
+            it.now += 10;
+            it.report("load");
+        }
+        let gaps = it.outbox.gaps().to_vec();
+        assert_eq!(gaps.len(), 1);
+        it.connect();
+        full.store(false, Ordering::Relaxed);
+        if stops {
+            it.outbox.stop();
+            it.work();
+        } else {
+            it.pass(120);
+        }
+        drop(it);
+        let after = Rig::new(Folder::new(folder.path()), limits(2_000, 1 << 20), 2);
+        assert_eq!(after.outbox.gaps(), gaps, "{stops}");
+    }
+}
+
+#[test]
 fn without_a_disk_memory_alone_is_bounded_too() {
     let mut outbox = Outbox::new(1, limits(5_000, 0), at(0));
     let mut last = 0;

@@ -56,10 +56,20 @@ pub(crate) async fn events(client: &Client, kind: &str) -> Vec<Event> {
 
 /// The event of a type, whether it happened already or is still to come.
 pub(crate) async fn event_of(client: &Client, kind: &str) -> Event {
+    event_where(client, kind, |_| true).await
+}
+
+/// The same, of such a one.
+pub(crate) async fn event_where(client: &Client, kind: &str, so: impl Fn(&Event) -> bool) -> Event {
     let mut watcher = Watcher::all(client).await;
-    match events(client, kind).await.into_iter().next() {
-        Some(event) => event,
-        None => watcher.event(kind).await,
+    if let Some(event) = events(client, kind).await.into_iter().find(&so) {
+        return event;
+    }
+    loop {
+        let event = watcher.event(kind).await;
+        if so(&event) {
+            return event;
+        }
     }
 }
 

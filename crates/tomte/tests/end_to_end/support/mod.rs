@@ -12,7 +12,7 @@ mod space;
 mod terminal;
 
 pub(crate) use agents::{SimulatedAgent, enrol, numbers};
-pub(crate) use ask::{Watcher, counter, event_of, events};
+pub(crate) use ask::{Watcher, counter, event_of, event_where, events};
 pub(crate) use http::Http;
 pub(crate) use process::{Hub, LIMIT, Process, agent, agent_command, run_agent, run_hub, tomte, try_enrol};
 pub(crate) use proxy::Proxy;
