@@ -154,17 +154,14 @@ fn check_piece(store: &SqliteHistory, kept: Kept, key: i64) -> Result<Option<Str
         let header = Header::read(&bytes)?;
         merge::without(&header, &bytes, |series| bad.contains(&series))
     });
-    store.apply(Step {
-        work: Box::new(move |tx, _| {
-            merge::set_aside(tx, kept, key, &told, &bytes)?;
-            match (kept, rest) {
-                (Kept::Part, _) => Ok(()),
-                (_, Some(rest)) => place::put(tx, kept, period, collector, &rest),
-                (_, None) => place::remove(tx, kept, period, collector).map(drop),
-            }
-        }),
-        after: None,
-    })?;
+    store.apply(Step::new(move |tx, _| {
+        merge::set_aside(tx, kept, key, &told, &bytes)?;
+        match (kept, rest) {
+            (Kept::Part, _) => Ok(()),
+            (_, Some(rest)) => place::put(tx, kept, period, collector, &rest),
+            (_, None) => place::remove(tx, kept, period, collector).map(drop),
+        }
+    }))?;
     Ok(Some(what))
 }
 
@@ -183,8 +180,8 @@ pub(super) fn remove_host(store: &SqliteHistory, host: HostId) -> Result<(), Sto
     // First who it is: from then on nothing of it is found, and a restart
     // knows nothing of what is left.
     let of = collectors.clone();
-    store.apply(Step {
-        work: Box::new(move |tx, known| {
+    store.apply(
+        Step::new(move |tx, known| {
             known.dictionary.forget_host(host);
             known.recorder.forget_host(host);
             changes::remove_host(tx, host)?;
@@ -194,29 +191,26 @@ pub(super) fn remove_host(store: &SqliteHistory, host: HostId) -> Result<(), Sto
             tx.execute("DELETE FROM received WHERE outbox = ?1", [number])?;
             tx.execute("DELETE FROM host WHERE number = ?1", [number])?;
             Ok(())
-        }),
-        after: Some(Box::new(move |shared| {
+        })
+        .and_then(move |shared| {
             shared.received.write().unwrap_or_else(PoisonError::into_inner).remove(host);
             shared.names.write().unwrap_or_else(PoisonError::into_inner).remove_host(host);
             shared.head.write().unwrap_or_else(PoisonError::into_inner).remove(&of);
-        })),
-    })?;
+        }),
+    )?;
     for kept in Kept::ALL {
         let wanted: HashSet<i64> = collectors.iter().copied().collect();
         let theirs = keys(store, kept)?.into_iter().filter(|key| wanted.contains(&place::parts(*key).1));
         let theirs: Vec<i64> = theirs.collect();
         for some in theirs.chunks(AT_ONCE / 8) {
             let some = some.to_vec();
-            store.apply(Step {
-                work: Box::new(move |tx, _| {
-                    for key in some {
-                        let (period, collector, _) = place::parts(key);
-                        place::remove(tx, kept, period, collector)?;
-                    }
-                    Ok(())
-                }),
-                after: None,
-            })?;
+            store.apply(Step::new(move |tx, _| {
+                for key in some {
+                    let (period, collector, _) = place::parts(key);
+                    place::remove(tx, kept, period, collector)?;
+                }
+                Ok(())
+            }))?;
         }
     }
     if store.shared.legacy.load(Ordering::Acquire) {
@@ -228,15 +222,12 @@ pub(super) fn remove_host(store: &SqliteHistory, host: HostId) -> Result<(), Sto
                 if !left {
                     break;
                 }
-                store.apply(Step {
-                    work: Box::new(move |tx, _| {
-                        let sql = "DELETE FROM reading WHERE collector = ?1 AND (at, row) IN
+                store.apply(Step::new(move |tx, _| {
+                    let sql = "DELETE FROM reading WHERE collector = ?1 AND (at, row) IN
                              (SELECT at, row FROM reading WHERE collector = ?1 LIMIT 2000)";
-                        tx.execute(sql, [collector])?;
-                        Ok(())
-                    }),
-                    after: None,
-                })?;
+                    tx.execute(sql, [collector])?;
+                    Ok(())
+                }))?;
             }
         }
     }

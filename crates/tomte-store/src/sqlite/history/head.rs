@@ -20,7 +20,12 @@ const BLOCK: usize = 60;
 #[derive(Debug, Default)]
 pub(super) struct Head {
     sources: HashMap<i64, Source>,
+    /// The step that seals some now, and what.
+    sealing: (i64, HashMap<i64, Vec<Arc<Block>>>),
 }
+
+/// Blocks by collector.
+pub(super) type Blocks = Vec<(i64, Vec<Arc<Block>>)>;
 
 /// The newest readings of a collector.
 #[derive(Debug, Default)]
@@ -28,7 +33,7 @@ pub(super) struct Source {
     /// As they came.
     pub(super) open: Open,
     /// In tables.
-    pub(super) closed: Vec<Arc<Block>>,
+    closed: Vec<Arc<Block>>,
     rows: u64,
     first_row: i64,
 }
@@ -119,10 +124,26 @@ impl Head {
         source.closed.clone()
     }
 
-    /// Forgets what was sealed: the blocks that [`Self::closed`] gave.
-    pub(super) fn sealed(&mut self, collector: i64, blocks: &[Arc<Block>]) {
+    /// Some of the blocks that [`Self::closed`] gave are about to be sealed.
+    pub(super) fn begin_sealing(&mut self, step: i64, blocks: Blocks) {
+        let mut sealing: HashMap<i64, Vec<Arc<Block>>> = HashMap::new();
+        for (collector, blocks) in blocks {
+            sealing.entry(collector).or_default().extend(blocks);
+        }
+        self.sealing = (step, sealing);
+    }
+
+    /// They are, and are forgotten; or they are not, and stay.
+    pub(super) fn end_sealing(&mut self, sealed: bool) {
+        let (_, blocks) = std::mem::take(&mut self.sealing);
+        for (collector, blocks) in blocks.iter().filter(|_| sealed) {
+            self.forget(*collector, blocks);
+        }
+    }
+
+    fn forget(&mut self, collector: i64, blocks: &[Arc<Block>]) {
         let Some(source) = self.sources.get_mut(&collector) else { return };
-        source.closed.retain(|block| !blocks.iter().any(|sealed| Arc::ptr_eq(block, sealed)));
+        source.closed.retain(|block| !is_among(block, blocks));
         let last_row = blocks.iter().map(|block| block.last_row).max().unwrap_or(i64::MIN);
         source.rows -= blocks.iter().map(|block| block.rows).sum::<u64>().min(source.rows);
         source.first_row = source.first_row.max(last_row.saturating_add(1));
@@ -131,12 +152,24 @@ impl Head {
         }
     }
 
+    /// A collector's blocks that are not in the database up to that step.
+    pub(super) fn unsealed(&self, collector: i64, step: i64) -> impl Iterator<Item = &Arc<Block>> {
+        let (sealing, blocks) = &self.sealing;
+        let sealed = blocks.get(&collector).filter(|_| step >= *sealing).map_or(&[][..], Vec::as_slice);
+        let closed = self.sources.get(&collector).map_or(&[][..], |source| source.closed.as_slice());
+        closed.iter().filter(|block| !is_among(block, sealed))
+    }
+
     /// Forgets collectors.
     pub(super) fn remove(&mut self, collectors: &[i64]) {
         for collector in collectors {
             self.sources.remove(collector);
         }
     }
+}
+
+fn is_among(block: &Arc<Block>, blocks: &[Arc<Block>]) -> bool {
+    blocks.iter().any(|other| Arc::ptr_eq(block, other))
 }
 
 impl Source {

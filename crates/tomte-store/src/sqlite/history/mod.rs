@@ -95,10 +95,9 @@ pub(crate) struct SqliteHistory {
 struct Shared {
     received: RwLock<Received>,
     names: RwLock<Names>,
+    /// Readers hold it until they have begun to read the database, so that
+    /// nothing leaves it meanwhile that they do not find there.
     head: RwLock<Head>,
-    /// Held while rows move from the head to the database: by readers from
-    /// when they look at the head until they have begun to read the database.
-    moving: RwLock<()>,
     /// Row and time of receipt of what is in the journal: the last of each
     /// commit.
     marks: Mutex<VecDeque<(i64, i64)>>,

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use rusqlite::Transaction;
+use rusqlite::{OptionalExtension, Transaction};
 
 use crate::codec::table::{Header, PROLOGUE};
 use crate::sqlite::Fault;
@@ -116,6 +116,17 @@ pub(super) fn remove(tx: &Transaction<'_>, kept: Kept, period: i64, collector: i
     let keys = keys(period, collector);
     let sql = format!("DELETE FROM {} WHERE id >= ?1 AND id < ?2", kept.table());
     Ok(tx.prepare_cached(&sql)?.execute((keys.start, keys.end))?)
+}
+
+/// The last step of sealing that a transaction sees.
+pub(super) fn step(tx: &Transaction<'_>) -> rusqlite::Result<i64> {
+    let mut step = tx.prepare_cached("SELECT value FROM meta WHERE key = 'step'")?;
+    Ok(step.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
+/// That transaction is the step of that number.
+pub(super) fn set_step(tx: &Transaction<'_>, step: i64) -> rusqlite::Result<()> {
+    tx.prepare_cached("INSERT OR REPLACE INTO meta VALUES ('step', ?1)")?.execute([step]).map(drop)
 }
 
 /// Slices of a piece, one after the other.

@@ -184,17 +184,17 @@ impl Upkeep<'_> {
             let some = some.to_vec();
             let numbers: HashSet<u64> = some.iter().map(|(number, _)| number.cast_unsigned()).collect();
             self.done.series_pruned += some.len() as u64;
-            self.store.apply(Step {
-                work: Box::new(move |tx, known| {
+            self.store.apply(
+                Step::new(move |tx, known| {
                     known.dictionary.forget_series(&some.iter().map(|(_, host)| *host).collect());
                     let mut delete = tx.prepare_cached("DELETE FROM series WHERE number = ?1")?;
                     some.iter().try_for_each(|(number, _)| delete.execute([number]).map(drop))?;
                     Ok(())
-                }),
-                after: Some(Box::new(move |shared| {
+                })
+                .and_then(move |shared| {
                     shared.names.write().unwrap_or_else(PoisonError::into_inner).remove(&numbers);
-                })),
-            })?;
+                }),
+            )?;
         }
         Ok(())
     }
@@ -207,13 +207,10 @@ impl Upkeep<'_> {
             let left = Arc::new(Mutex::new(some.to_vec()));
             while !left.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
                 let scopes = Arc::clone(&left);
-                self.store.apply(Step {
-                    work: Box::new(move |tx, _| {
-                        let mut scopes = scopes.lock().unwrap_or_else(PoisonError::into_inner);
-                        changes::prune(tx, &mut scopes, before, DELETE_AT_ONCE * 5).map(drop)
-                    }),
-                    after: None,
-                })?;
+                self.store.apply(Step::new(move |tx, _| {
+                    let mut scopes = scopes.lock().unwrap_or_else(PoisonError::into_inner);
+                    changes::prune(tx, &mut scopes, before, DELETE_AT_ONCE * 5).map(drop)
+                }))?;
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ use tomte_model::Timestamp;
 
 use super::SqliteHistory;
 use super::body::{self, Picker};
-use super::head::Block;
+use super::head::{Block, Blocks, Head};
 use super::part::{self, FIVE_MINUTES};
 use super::place::{self, DAY, Kept, Piece};
 use crate::StoreError;
@@ -151,20 +151,16 @@ pub(super) fn run(store: &SqliteHistory, query: &Query) -> Result<History, Store
     let mut reader = Reader::new(&plan);
     store.readers.read(|tx| {
         let blocks = {
-            let _moving = store.shared.moving.read().unwrap_or_else(PoisonError::into_inner);
-            let blocks = reader.look_at_head(store)?;
-            // With this the transaction has begun, and sees what the head
-            // does not have.
-            tx.prepare_cached("SELECT 1 FROM meta LIMIT 1")?.exists([])?;
-            blocks
+            let head = store.shared.head.read().unwrap_or_else(PoisonError::into_inner);
+            // With this the transaction has begun: what is sealed by later
+            // steps is in the head, and stays there until it has been looked at.
+            let step = place::step(tx)?;
+            reader.look_at_head(&head, step)?
         };
         reader.read_all(tx, store, &blocks)
     })?;
     Ok(reader.answer())
 }
-
-/// What is in tables in memory, by collector.
-type Blocks = Vec<(i64, Vec<Arc<Block>>)>;
 
 struct Reader<'a> {
     plan: &'a Plan<'a>,
@@ -186,15 +182,15 @@ impl<'a> Reader<'a> {
         Self { plan, growing, points: 0, bytes: 0, deadline, told: false, times, values, rolls }
     }
 
-    /// Takes what is open in memory, and returns what is in tables there.
-    fn look_at_head(&mut self, store: &SqliteHistory) -> Result<Blocks, Fault> {
+    /// Takes what is open in memory, and returns what is in tables there and
+    /// not in the database up to that step of sealing.
+    fn look_at_head(&mut self, head: &Head, step: i64) -> Result<Blocks, Fault> {
         let plan = self.plan;
-        let head = store.shared.head.read().unwrap_or_else(PoisonError::into_inner);
         let mut blocks = Vec::new();
         for (collector, wanted) in &plan.sources {
             let Some(source) = head.source(*collector) else { continue };
             let overlaps = |block: &&Arc<Block>| block.last >= plan.from && block.first < plan.to;
-            let found: Vec<_> = source.closed.iter().filter(overlaps).cloned().collect();
+            let found: Vec<_> = head.unsealed(*collector, step).filter(overlaps).cloned().collect();
             if !found.is_empty() {
                 blocks.push((*collector, found));
             }

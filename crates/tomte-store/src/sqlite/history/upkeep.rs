@@ -17,7 +17,7 @@ use rusqlite::Transaction;
 use tomte_model::Timestamp;
 
 use super::SqliteHistory;
-use super::head::{self, Block};
+use super::head::{self, Block, Blocks};
 use super::merge::{add_part, merge_tables, set_aside};
 use super::part::{self, Buckets};
 use super::place::{self, DAY, Kept};
@@ -76,7 +76,7 @@ impl Changes {
         super::tests::step_taken(self.bytes);
         self.bytes = 0;
         let changes = std::mem::take(&mut self.changes);
-        Step { work: Box::new(move |tx, _| changes.into_iter().try_for_each(|change| change(tx))), after: None }
+        Step::new(move |tx, _| changes.into_iter().try_for_each(|change| change(tx)))
     }
 }
 
@@ -537,18 +537,12 @@ fn first_step(blocks: &[Arc<Block>]) -> usize {
 #[derive(Default)]
 struct Sealing {
     changes: Changes,
-    blocks: Vec<(i64, Vec<Arc<Block>>)>,
+    blocks: Blocks,
 }
 
 impl Sealing {
     fn step(&mut self) -> Step {
         let blocks = std::mem::take(&mut self.blocks);
-        let after = Box::new(move |shared: &super::Shared| {
-            let mut head = shared.head.write().unwrap_or_else(PoisonError::into_inner);
-            for (collector, blocks) in &blocks {
-                head.sealed(*collector, blocks);
-            }
-        });
-        Step { after: Some(after), ..self.changes.step() }
+        self.changes.step().sealing(blocks)
     }
 }

@@ -14,6 +14,7 @@ use tomte_model::{Catalogue, HostId, RangeSet, ResourceKey, Timestamp};
 
 use super::changes::Recorder;
 use super::dictionary::Dictionary;
+use super::head::Blocks;
 use super::journal::{self, Journal, Record};
 use super::retention::Rules;
 use super::{DATABASE, Shared, place, ranges};
@@ -29,10 +30,6 @@ const AT_MOST: usize = 4;
 const SLOTS_AT_ONCE: usize = 64;
 const FRAMES_AT_ONCE: usize = 256;
 const GIVE_BACK_AT_ONCE: u64 = 64;
-/// A commit makes a checkpoint when the log has so many pages.
-const CHECKPOINT_PAGES: u32 = 1_000;
-/// After so many steps that must not, one is made by itself.
-const CHECKPOINT_STEPS: u32 = 16;
 
 /// What the thread is asked for.
 pub(super) enum Job {
@@ -109,10 +106,27 @@ type After = Box<dyn FnOnce(&Shared) + Send>;
 
 /// A transaction of upkeep. It must be short: reports wait meanwhile.
 pub(super) struct Step {
-    pub(super) work: Work,
-    /// Done once the transaction is durable, before any reader sees it. Only
-    /// with this do readers wait.
-    pub(super) after: Option<After>,
+    work: Work,
+    /// What of the head is in the database then.
+    sealing: Blocks,
+    after: Option<After>,
+}
+
+impl Step {
+    pub(super) fn new(
+        work: impl FnOnce(&Transaction<'_>, &mut Known<'_>) -> Result<(), Fault> + Send + 'static,
+    ) -> Self {
+        Self { work: Box::new(work), sealing: Blocks::new(), after: None }
+    }
+
+    pub(super) fn sealing(self, sealing: Blocks) -> Self {
+        Self { sealing, ..self }
+    }
+
+    /// With something to be done once it is durable.
+    pub(super) fn and_then(self, after: impl FnOnce(&Shared) + Send + 'static) -> Self {
+        Self { after: Some(Box::new(after)), ..self }
+    }
 }
 
 /// What a write came to, before anybody is told.
@@ -176,8 +190,6 @@ pub(super) struct Writer {
     old_epochs: Vec<(HostId, u64)>,
     /// Frames that nothing refers to, still to be deleted.
     unused_frames: Vec<i64>,
-    /// Steps since there was a checkpoint after one.
-    steps: u32,
 }
 
 impl Writer {
@@ -205,7 +217,6 @@ impl Writer {
             unsaved,
             old_epochs: Vec::new(),
             unused_frames: Vec::new(),
-            steps: 0,
         }
     }
 
@@ -417,52 +428,34 @@ impl Writer {
     }
 
     fn apply(&mut self, step: Step) -> Result<(), Fault> {
-        let Step { work, after } = step;
-        let Some(after) = after else { return self.transact(work, || ()) };
-        // A reader sees what moved either where it was or where it is now, and
-        // waits meanwhile: that is no time for a checkpoint.
-        self.checkpoint_at(0)?;
-        let shared = Arc::clone(&self.shared);
-        let mut moving = None;
-        let applied =
-            self.transact(work, || moving = Some(shared.moving.write().unwrap_or_else(PoisonError::into_inner)));
-        if applied.is_ok() {
-            after(&shared);
-        }
-        drop(moving);
-        let allowed = self.checkpoint_at(CHECKPOINT_PAGES);
-        applied?;
-        allowed?;
-        self.steps += 1;
-        if self.steps >= CHECKPOINT_STEPS {
-            self.steps = 0;
-            // What was committed stays so; the next commit tries again.
-            if let Err(error) = self.checkpoint() {
-                tracing::warn!(%error, "there was no checkpoint of the history");
-            }
-        }
-        Ok(())
-    }
-
-    /// Does some work in a transaction, and something just before its end.
-    fn transact(&mut self, work: Work, at_the_end: impl FnOnce()) -> Result<(), Fault> {
+        let Step { work, sealing, after } = step;
+        let head = || self.shared.head.write().unwrap_or_else(PoisonError::into_inner);
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut known = Known { dictionary: &mut self.dictionary, recorder: &mut self.recorder };
-        work(&tx, &mut known)?;
-        at_the_end();
-        tx.commit()?;
-        self.shared.committed();
+        work(&tx, &mut Known { dictionary: &mut self.dictionary, recorder: &mut self.recorder })?;
+        // A reader takes what is sealed now from where its transaction sees it.
+        let seals = !sealing.is_empty();
+        if seals {
+            let step = place::step(&tx)? + 1;
+            place::set_step(&tx, step)?;
+            head().begin_sealing(step, sealing);
+        }
+        let committed = tx.commit();
+        if committed.is_ok() {
+            self.shared.committed();
+        }
+        if seals {
+            head().end_sealing(committed.is_ok());
+        }
+        committed?;
+        if let Some(after) = after {
+            after(&self.shared);
+        }
         Ok(())
     }
 
     /// Carries the log over to the database, as far as readers allow.
     fn checkpoint(&self) -> rusqlite::Result<()> {
         self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
-    }
-
-    /// A commit makes a checkpoint when the log has so many pages; 0: never.
-    fn checkpoint_at(&self, pages: u32) -> rusqlite::Result<()> {
-        self.connection.query_row(&format!("PRAGMA wal_autocheckpoint = {pages}"), [], |_| Ok(()))
     }
 
     /// Writes down what arrived, for some outboxes.

@@ -6,6 +6,7 @@
 mod common;
 mod crash;
 mod damage;
+mod readers;
 mod steps;
 
 use std::cell::RefCell;
