@@ -31,37 +31,42 @@ pub fn pack(numbers: impl Iterator<Item = u64>, width: u32, bytes: &mut Vec<u8>)
     bytes.extend_from_slice(&(waiting as u64).to_le_bytes()[..left]);
 }
 
-/// Calls `each` with every number. `None` when there are too few bytes.
-pub fn unpack(bytes: &[u8], count: usize, width: u32, mut each: impl FnMut(u64)) -> Option<()> {
+/// Adds what `of` makes of every number to a list. `None` when there are too
+/// few bytes.
+pub fn unpack(
+    bytes: &[u8],
+    count: usize,
+    width: u32,
+    numbers: &mut Vec<i64>,
+    mut of: impl FnMut(u64) -> i64,
+) -> Option<()> {
     if width == 0 {
-        (0..count).for_each(|_| each(0));
+        numbers.extend((0..count).map(|_| of(0)));
         return Some(());
     }
     if width > 64 || bytes.len() < size(count, width)? {
         return None;
     }
     let mask = if width == 64 { u64::MAX } else { (1 << width) - 1 };
-    let mut bit = 0_usize;
-    let mut done = 0;
-    // A number that begins within a byte lies in the eight bytes from there.
-    if width <= 56 {
-        while done < count {
-            let Some(window) = bytes.get(bit / 8..bit / 8 + 8) else { break };
-            let mut eight = [0; 8];
-            eight.copy_from_slice(window);
-            each((u64::from_le_bytes(eight) >> (bit % 8)) & mask);
-            bit += width as usize;
-            done += 1;
-        }
-    }
-    for _ in done..count {
+    let bit = |index: usize| index * width as usize;
+    // A number that begins within a byte lies in the eight bytes from there,
+    // of which the last numbers have fewer.
+    let whole = match bytes.len().checked_sub(8) {
+        Some(last) if width <= 56 => ((last * 8 + 7) / width as usize + 1).min(count),
+        _ => 0,
+    };
+    numbers.extend((0..whole).map(|index| {
+        let mut eight = [0; 8];
+        eight.copy_from_slice(&bytes[bit(index) / 8..bit(index) / 8 + 8]);
+        of((u64::from_le_bytes(eight) >> (bit(index) % 8)) & mask)
+    }));
+    numbers.extend((whole..count).map(|index| {
         let mut sixteen = [0; 16];
-        let end = (bit / 8 + 9).min(bytes.len());
-        let window = &bytes[bit / 8..end];
+        let end = (bit(index) / 8 + 9).min(bytes.len());
+        let window = &bytes[bit(index) / 8..end];
         sixteen[..window.len()].copy_from_slice(window);
-        each((u128::from_le_bytes(sixteen) >> (bit % 8)) as u64 & mask);
-        bit += width as usize;
-    }
+        of((u128::from_le_bytes(sixteen) >> (bit(index) % 8)) as u64 & mask)
+    }));
     Some(())
 }
 
@@ -80,8 +85,11 @@ mod tests {
             pack(numbers.iter().copied(), width, &mut bytes);
             prop_assert_eq!(Some(bytes.len()), size(numbers.len(), width));
             let mut unpacked = Vec::new();
-            prop_assert_eq!(unpack(&bytes, numbers.len(), width, |number| unpacked.push(number)), Some(()));
-            prop_assert_eq!(unpacked, numbers);
+            prop_assert_eq!(unpack(&bytes, numbers.len(), width, &mut unpacked, u64::cast_signed), Some(()));
+            prop_assert_eq!(unpacked, numbers.iter().map(|number| number.cast_signed()).collect::<Vec<_>>());
+            if let Some((_, short)) = bytes.split_last() {
+                prop_assert_eq!(unpack(short, numbers.len(), width, &mut Vec::new(), u64::cast_signed), None);
+            }
         }
     }
 }

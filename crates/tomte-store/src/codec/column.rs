@@ -209,9 +209,8 @@ pub fn decode(bytes: &[u8], count: usize, numbers: &mut Vec<i64>) -> Option<()> 
         PACKED => {
             let base = unzigzag(take_varint(&mut rest)?);
             let (divisor, width) = divisor_and_width(&mut rest)?;
-            numbers.reserve(count);
-            bits::unpack(rest, count, width, |number| {
-                numbers.push(base.wrapping_add(number.wrapping_mul(divisor).cast_signed()));
+            bits::unpack(rest, count, width, numbers, |number| {
+                base.wrapping_add(number.wrapping_mul(divisor).cast_signed())
             })?;
         }
         DIFFERENCES => {
@@ -220,9 +219,9 @@ pub fn decode(bytes: &[u8], count: usize, numbers: &mut Vec<i64>) -> Option<()> 
             let (divisor, width) = divisor_and_width(&mut rest)?;
             numbers.reserve(count);
             numbers.push(last);
-            bits::unpack(rest, count - 1, width, |number| {
+            bits::unpack(rest, count - 1, width, numbers, |number| {
                 last = last.wrapping_add(base).wrapping_add(number.wrapping_mul(divisor).cast_signed());
-                numbers.push(last);
+                last
             })?;
         }
         PCO => *numbers = from_pco(rest, count)?,

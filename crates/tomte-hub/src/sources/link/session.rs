@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -44,6 +45,8 @@ const OUTGOING: usize = 16;
 /// So many reports of one connection may be on their way to the disk. More are
 /// left in the connection, where they slow the agent down.
 const IN_FLIGHT: usize = 256;
+/// So many messages are taken at once before anything else is looked at.
+const ALONG: usize = 64;
 /// While the hub itself is slow, a connected host counts as heard this often.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// After a report could not be written, the connection goes on for so long:
@@ -277,7 +280,12 @@ impl Session {
                         return end;
                     }
                 }
-                Some(done) = durable.recv() => self.done(done),
+                Some(done) = durable.recv() => {
+                    self.done(done);
+                    while let Ok(done) = durable.try_recv() {
+                        self.done(done);
+                    }
+                }
                 Ok(room) = outgoing.reserve(), if !self.pending.is_empty(self.gaps_in_flight == 0) => {
                     if let Some(message) = self.next_message() {
                         room.send(Outgoing::Message(message));
@@ -293,14 +301,20 @@ impl Session {
                     silence.as_mut().reset(Instant::now() + SILENCE);
                 }
                 message = receiver.recv(), if !full => {
-                    let message = match message {
-                        Some(Ok(message)) => message,
-                        Some(Err(error)) => return transport_end(&self.hub, &error),
-                        None => return End::gone("closed by the agent"),
-                    };
                     silence.as_mut().reset(Instant::now() + SILENCE);
-                    if let Err(end) = self.message(&message).await {
+                    if let Err(end) = self.received(message).await {
                         return end;
+                    }
+                    // What has come already is taken along: to look at all of
+                    // the above costs as much as a report.
+                    for _ in 0..ALONG {
+                        if self.in_flight >= IN_FLIGHT {
+                            break;
+                        }
+                        let Some(message) = receiver.recv().now_or_never() else { break };
+                        if let Err(end) = self.received(message).await {
+                            return end;
+                        }
                     }
                 }
                 () = &mut silence, if !full => {
@@ -465,6 +479,14 @@ impl Session {
             return Some(self.link.cluster(&grant));
         }
         None
+    }
+
+    async fn received(&mut self, message: Option<Result<Bytes, TransportError>>) -> Result<(), End> {
+        match message {
+            Some(Ok(message)) => self.message(&message).await,
+            Some(Err(error)) => Err(transport_end(&self.hub, &error)),
+            None => Err(End::gone("closed by the agent")),
+        }
     }
 
     async fn message(&mut self, message: &[u8]) -> Result<(), End> {
