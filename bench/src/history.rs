@@ -30,6 +30,8 @@ const OF_EACH: u64 = 200;
 const TIMES: usize = 40;
 /// Between two questions while something else is done.
 const BETWEEN: Duration = Duration::from_millis(5);
+/// How long answers are watched while nothing is done.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// One history, and whether the peers keep it too.
 #[derive(Debug, Clone)]
@@ -117,9 +119,10 @@ struct Outcome {
 struct Ours {
     /// Processor time until everything was acknowledged.
     taken_in: Duration,
-    /// The slowest answer while nothing is done, and while all is sealed.
-    quiet: Duration,
-    meanwhile: Duration,
+    /// The slowest answer, and the slowest acknowledgement of a report, while
+    /// nothing is done, and while all is sealed.
+    quiet: [Duration; 2],
+    meanwhile: [Duration; 2],
     /// Bytes of the buckets of five minutes and of an hour, per host.
     standing: [f64; 2],
 }
@@ -171,10 +174,11 @@ async fn ours(programs: &Programs, work: &Path, case: &Case, begin: Moment, ques
     let took = begun.elapsed();
     eprintln!("  stored and acknowledged in {:.1} s; sealing …", took.as_secs_f64());
     let taken_in = hub.figures()?.cpu - before.cpu;
-    // Somebody asks all the time, before and meanwhile.
+    // Somebody asks all the time, and somebody reports, before and meanwhile.
     let mut asking = Connection::open(hub.address(), Some(hub.viewer_token().await?)).await?;
-    let quiet = watched(&mut asking, &questions[1].ours, tokio::time::sleep(Duration::from_secs(2))).await?.1;
-    let (info, meanwhile) = watched(&mut asking, &questions[1].ours, hub.seal()).await?;
+    let mut telling = Agent::connect(&hub, &hub.enrol("beside").await?, catalogue).await?;
+    let ((), quiet) = beside(&mut asking, &questions[1].ours, &mut telling, tokio::time::sleep(QUIET)).await?;
+    let (info, meanwhile) = beside(&mut asking, &questions[1].ours, &mut telling, hub.seal()).await?;
     let info = info?;
     let each = |name: &str| {
         let parts = || info.parts.iter().filter(|part| part.name == name);
@@ -202,29 +206,56 @@ async fn ours(programs: &Programs, work: &Path, case: &Case, begin: Moment, ques
     Ok(Outcome { name: "Tomte", cpu, figures: after, sealed, disk, timed, ours })
 }
 
-/// Does something, and asks the same question over and over meanwhile.
-/// Returns what was done, and how long the slowest answer took.
-async fn watched<T>(asking: &mut Connection, question: &str, work: impl Future<Output = T>) -> Result<(T, Duration)> {
+/// Does something while one asks the same question over and over, and another
+/// reports. Returns what was done, and how long the slowest answer and the
+/// slowest acknowledgement took.
+async fn beside<T>(
+    asking: &mut Connection,
+    question: &str,
+    telling: &mut Agent,
+    work: impl Future<Output = T>,
+) -> Result<(T, [Duration; 2])> {
+    let ask = async || asking.get(question).await.map(drop);
+    let tell = async || {
+        let mut facet = Facet::owner("load", "load", "main");
+        facet.read("load1", 0.5);
+        telling.report("load", Agent::now(), BETWEEN, Scope::complete("load", vec![facet])).await?;
+        telling.flush().await?;
+        telling.settle().await
+    };
+    let ((done, told), asked) = {
+        let (done, asked) = watched(ask, watched(tell, work)).await?;
+        (done?, asked)
+    };
+    Ok((done, [asked, told]))
+}
+
+/// Does something, and something else over and over meanwhile. Returns what
+/// was done, and how long the slowest of the others took.
+async fn watched<T>(
+    mut other: impl AsyncFnMut() -> Result<()>,
+    work: impl Future<Output = T>,
+) -> Result<(T, Duration)> {
     let mut longest = Duration::ZERO;
     tokio::pin!(work);
     loop {
-        let asked = async {
+        let one = async {
             let begun = Instant::now();
-            asking.get(question).await?;
+            other().await?;
             let took = begun.elapsed();
             tokio::time::sleep(BETWEEN).await;
             anyhow::Ok(took)
         };
-        tokio::pin!(asked);
+        tokio::pin!(one);
         let done = tokio::select! {
-            took = &mut asked => {
+            took = &mut one => {
                 longest = longest.max(took?);
                 continue;
             }
             done = &mut work => done,
         };
-        // The answer under way counts as well.
-        longest = longest.max(asked.await?);
+        // The one under way counts as well.
+        longest = longest.max(one.await?);
         return Ok((done, longest));
     }
 }
@@ -378,8 +409,12 @@ fn table(case: &Case, questions: &[Question], ours: &Outcome, theirs: &[Outcome]
         let row = |what: &str, measure, value| Figure::new(format!("{name}: {what}"), measure, value);
         let taken_in = own.taken_in.as_secs_f64() / readings;
         figures.push(row("CPU per reading, on its way in", Measure::Nanoseconds, taken_in));
-        figures.push(row("slowest answer, nothing else done", Measure::Milliseconds, own.quiet.as_secs_f64()));
-        figures.push(row("slowest answer while all is sealed", Measure::Milliseconds, own.meanwhile.as_secs_f64()));
+        let both = [("nothing else done", own.quiet), ("while all is sealed", own.meanwhile)];
+        for (when, [answer, acknowledgement]) in both {
+            figures.push(row(&format!("slowest answer, {when}"), Measure::Milliseconds, answer.as_secs_f64()));
+            let name = format!("slowest acknowledgement, {when}");
+            figures.push(row(&name, Measure::Milliseconds, acknowledgement.as_secs_f64()));
+        }
         let days = case.span.as_secs() / 86_400;
         if days >= 90 {
             let [five, hour] = own.standing;

@@ -115,8 +115,9 @@ impl FacetState {
 /// A resource: its facets by name.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ResourceState {
-    /// The facets.
-    pub facets: BTreeMap<Name, FacetState>,
+    /// The facets; in boxes, since a map makes room for eleven at once, and
+    /// most resources have one.
+    pub facets: BTreeMap<Name, Box<FacetState>>,
 }
 
 impl ResourceState {
@@ -263,7 +264,11 @@ impl Latest {
                 state.renew(key, facet, report, at);
             } else {
                 let state = FacetState::of(key, facet, report, at);
-                self.resources.entry(facet.resource.clone()).or_default().facets.insert(facet.name.clone(), state);
+                self.resources
+                    .entry(facet.resource.clone())
+                    .or_default()
+                    .facets
+                    .insert(facet.name.clone(), Box::new(state));
             }
             changes.updated.push(facet.resource.clone());
         }

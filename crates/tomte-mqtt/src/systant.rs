@@ -92,7 +92,7 @@ pub fn payload(host: &str, latest: &Latest, now: Timestamp) -> Json {
 }
 
 fn live(state: &ResourceState, now: Timestamp) -> impl Iterator<Item = &FacetState> {
-    state.facets.values().filter(move |facet| !facet.is_stale(now))
+    state.facets.values().map(|facet| &**facet).filter(move |facet| !facet.is_stale(now))
 }
 
 fn members(state: &ResourceState, now: Timestamp) -> Map<String, Json> {

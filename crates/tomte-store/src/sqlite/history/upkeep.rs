@@ -31,7 +31,7 @@ use crate::sqlite::Fault;
 /// About so many bytes are written in one transaction.
 pub(super) const STEP: usize = 192 * 1024;
 
-/// The same where readers wait for the transaction.
+/// The same of sealing, of which there is most at once.
 pub(super) const SEAL_STEP: usize = STEP / 2;
 
 /// A day is merged when it has been over for so long.

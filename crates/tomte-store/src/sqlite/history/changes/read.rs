@@ -79,7 +79,7 @@ fn put_facets(
             tables: Vec::new(),
             assessment: noted.assessment,
         };
-        resources.entry(resource).or_default().facets.insert(name, facet);
+        resources.entry(resource).or_default().facets.insert(name, Box::new(facet));
     }
 }
 
