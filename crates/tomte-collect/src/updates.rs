@@ -182,7 +182,7 @@ impl Updates {
     /// The manager of this host: one whose program is there, before one whose is not.
     fn manager(&self) -> Option<&'static Manager> {
         let used = || MANAGERS.iter().filter(|manager| self.root.path(manager.installed[0]).exists());
-        used().find(|manager| self.root.tools().has(manager.program)).or_else(|| used().last())
+        used().find(|manager| self.root.tools().has(manager.program)).or_else(|| used().next_back())
     }
 
     fn ask(&self, manager: &Manager, more: &[&str]) -> Result<Vec<Package>, Outcome> {
