@@ -9,7 +9,7 @@ mod packages;
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tomte_model::report::Table;
@@ -47,16 +47,29 @@ struct Manager {
     /// What is added to have those alone that mend a weakness, where the manager
     /// does not say so of each.
     security: &'static [&'static str],
+    /// What lies there where the lists say which those are; of [`stamps`].
+    advisories: &'static str,
     /// Exit statuses that mean that it worked.
     statuses: &'static [i32],
-    /// What it has installed: this changes with each installation.
-    installed: &'static str,
-    /// Where its lists are: these change with each refresh.
+    /// What it has installed: one of them changes with each installation. The first
+    /// is there wherever the manager is in use.
+    installed: &'static [&'static str],
+    /// Where its lists are: these change with each refresh, and with nothing that
+    /// the manager does when it is only asked; of [`stamps`].
     lists: &'static [&'static str],
     parse: fn(&str) -> Vec<Package>,
 }
 
-const MANAGERS: [Manager; 4] = [
+/// The folder stays as it is when packages are installed; its database does not.
+const RPM: &[&str] = &[
+    "var/lib/rpm",
+    "var/lib/rpm/rpmdb.sqlite",
+    "var/lib/rpm/rpmdb.sqlite-wal",
+    "var/lib/rpm/Packages",
+    "var/lib/rpm/Packages.db",
+];
+
+const MANAGERS: [Manager; 5] = [
     Manager {
         name: "apt",
         program: "apt-get",
@@ -70,20 +83,46 @@ const MANAGERS: [Manager; 4] = [
             "dist-upgrade",
         ],
         security: &[],
+        advisories: "",
         statuses: &[0],
-        installed: "var/lib/dpkg/status",
+        installed: &["var/lib/dpkg/status"],
         lists: &["var/lib/apt/lists", "var/lib/apt/lists/partial", "var/lib/apt/periodic/update-success-stamp"],
         parse: packages::apt,
     },
+    // An ordinary user has lists of its own with dnf 5, and no folder for its log,
+    // without which it does not run; so it is told to use those of the system, to
+    // write none, and to log where the agent may.
+    Manager {
+        name: "dnf",
+        program: "dnf5",
+        arguments: &[
+            "-C",
+            "-q",
+            "--setopt=cachedir=/var/cache/libdnf5",
+            "--setopt=build_cache=0",
+            "--setopt=logdir=/run/tomte",
+            "--setopt=log_size=65536",
+            "check-upgrade",
+        ],
+        security: &["--security"],
+        advisories: "var/cache/libdnf5/*/repodata/*updateinfo*",
+        // 100: there are updates.
+        statuses: &[0, 100],
+        installed: RPM,
+        lists: &["var/cache/libdnf5/*/repodata/*"],
+        parse: packages::dnf,
+    },
+    // The folder itself changes whenever dnf 4 is asked: for that long there is a
+    // lock in it, and that cannot be helped where the agent runs as root.
     Manager {
         name: "dnf",
         program: "dnf",
         arguments: &["-C", "-q", "--setopt=cachedir=/var/cache/dnf", "check-update"],
         security: &["--security"],
-        // 100: there are updates.
+        advisories: "var/cache/dnf/*/repodata/*updateinfo*",
         statuses: &[0, 100],
-        installed: "var/lib/rpm",
-        lists: &["var/cache/dnf", "var/cache/libdnf5"],
+        installed: RPM,
+        lists: &["var/cache/dnf/*/repodata/*"],
         parse: packages::dnf,
     },
     Manager {
@@ -91,9 +130,10 @@ const MANAGERS: [Manager; 4] = [
         program: "pacman",
         arguments: &["-Qu"],
         security: &[],
+        advisories: "",
         // 1: there is none.
         statuses: &[0, 1],
-        installed: "var/lib/pacman/local",
+        installed: &["var/lib/pacman/local"],
         lists: &["var/lib/pacman/sync"],
         parse: packages::pacman,
     },
@@ -102,9 +142,11 @@ const MANAGERS: [Manager; 4] = [
         program: "apk",
         arguments: &["--no-network", "version", "-l", "<"],
         security: &[],
+        advisories: "",
         statuses: &[0],
-        installed: "lib/apk/db/installed",
-        lists: &["var/cache/apk", "etc/apk/cache"],
+        installed: &["lib/apk/db/installed"],
+        // apk 3 touches a list that was found to be the newest; apk 2 does not.
+        lists: &["var/cache/apk", "var/cache/apk/APKINDEX*", "etc/apk/cache", "etc/apk/cache/APKINDEX*"],
         parse: packages::apk,
     },
 ];
@@ -112,7 +154,7 @@ const MANAGERS: [Manager; 4] = [
 impl Collector for Updates {
     fn collect(&mut self, now: Moment) -> Vec<Scope> {
         let mut facet = Facet::owner("updates", "updates", "main");
-        let manager = MANAGERS.iter().find(|manager| self.root.path(manager.installed).exists());
+        let manager = self.manager();
         let generation = generation(&self.root);
         match manager {
             Some(manager) => {
@@ -120,7 +162,7 @@ impl Collector for Updates {
                 if let Err(outcome) = self.pending(manager, &mut facet) {
                     return vec![Scope::failed("updates", outcome)];
                 }
-                let refreshed = manager.lists.iter().filter_map(|list| modified(&self.root.path(list))).max();
+                let refreshed = manager.lists.iter().flat_map(|list| stamps(&self.root, list)).max();
                 facet.read("lists_age_seconds", refreshed.and_then(|at| age(at, now)));
             }
             None if generation.is_some() => facet.text("manager", "nix"),
@@ -137,6 +179,12 @@ impl Collector for Updates {
 }
 
 impl Updates {
+    /// The manager of this host: one whose program is there, before one whose is not.
+    fn manager(&self) -> Option<&'static Manager> {
+        let used = || MANAGERS.iter().filter(|manager| self.root.path(manager.installed[0]).exists());
+        used().find(|manager| self.root.tools().has(manager.program)).or_else(|| used().next_back())
+    }
+
     fn ask(&self, manager: &Manager, more: &[&str]) -> Result<Vec<Package>, Outcome> {
         let arguments = manager.arguments.iter().chain(more).copied();
         let call = ToolCall::new(manager.program).args(arguments).limit(LIMIT);
@@ -144,16 +192,24 @@ impl Updates {
         if !ran.status.is_some_and(|status| manager.statuses.contains(&status)) {
             return Err(Outcome::Failed { error: format!("{}: {}", manager.name, ran.complaint()) });
         }
-        Ok((manager.parse)(&ran.text()))
+        let packages = (manager.parse)(&ran.text());
+        // Without lists, or without its database, each of them but apt complains, and
+        // ends as though there were nothing to update.
+        if packages.is_empty() && ran.stderr.lines().any(complains) {
+            return Err(Outcome::Failed { error: format!("{}: {}", manager.name, ran.complaint()) });
+        }
+        Ok(packages)
     }
 
     fn pending(&mut self, manager: &Manager, facet: &mut Facet) -> Result<(), Outcome> {
-        let files = [&[manager.installed], manager.lists].concat();
-        let state: Vec<_> = files.iter().map(|file| modified(&self.root.path(file))).collect();
+        let installed = manager.installed.iter().map(|file| modified(&self.root.path(file)));
+        let lists = manager.lists.iter().map(|list| stamps(&self.root, list).into_iter().max());
+        let state: Vec<_> = installed.chain(lists).collect();
         if self.known.as_ref().is_none_or(|(known, _)| *known != state) {
             let mut packages = self.ask(manager, &[])?;
-            if !manager.security.is_empty() {
-                // One that does not know which they are says nothing of it.
+            // Where the lists do not say which they are, none being told means nothing.
+            if !manager.security.is_empty() && !stamps(&self.root, manager.advisories).is_empty() {
+                // One that does not know the option says nothing of it.
                 if let Ok(security) = self.ask(manager, manager.security) {
                     let names: HashSet<&str> = security.iter().map(|package| package.name.as_str()).collect();
                     packages.iter_mut().for_each(|of| of.security = Some(names.contains(of.name.as_str())));
@@ -185,6 +241,37 @@ fn table(packages: &[Package]) -> Table {
         columns: ["name", "installed", "offered", "security"].map(Into::into).to_vec(),
         rows: sorted.iter().take(LISTED).map(row).collect(),
     }
+}
+
+/// When the files were modified that are called so: a `*` in a name stands for any
+/// text, and a whole path without one for itself.
+fn stamps(root: &Root, pattern: &str) -> Vec<SystemTime> {
+    let mut found = vec![root.path("")];
+    for part in pattern.split('/') {
+        found = match part.split_once('*') {
+            None => found.into_iter().map(|path| path.join(part)).collect(),
+            Some(_) => {
+                let fits = |name: &String| {
+                    let mut rest = name.as_str();
+                    let mut texts = part.split('*');
+                    texts.next().is_some_and(|first| rest.strip_prefix(first).map(|left| rest = left).is_some())
+                        && texts.all(|text| rest.split_once(text).map(|(_, right)| rest = right).is_some())
+                };
+                let inside = |path: PathBuf| {
+                    let names = names(&path).unwrap_or_default().into_iter().filter(fits);
+                    names.map(|name| path.join(name)).collect::<Vec<_>>()
+                };
+                found.into_iter().flat_map(inside).collect()
+            }
+        };
+    }
+    found.iter().filter_map(|path| modified(path)).collect()
+}
+
+/// Whether a line says that a database or a list is missing or broken.
+fn complains(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    line.starts_with("error:") || line.starts_with("warning: opening ") || line.starts_with("warning: database file ")
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {
@@ -364,42 +451,143 @@ mod tests {
         assert!(!scope.outcome.is_complete(), "it is run, and is not there any more");
     }
 
+    fn printed(name: &str) -> String {
+        String::from_utf8(captured(name)).unwrap()
+    }
+
+    fn told(packages: &[Package]) -> Vec<(&str, &str, &str)> {
+        packages.iter().map(|of| (of.name.as_str(), of.installed.as_str(), of.offered.as_str())).collect()
+    }
+
+    const LONG: &str = "a-package-with-a-name-that-is-longer-than-any-terminal-line-is-wide-and-then-some-more";
+
     #[test]
-    fn the_other_managers() {
-        let pacman =
-            packages::pacman("linux 6.12.1.arch1-1 -> 6.12.4.arch1-1\nheld 1-1 -> 2-1 [ignored]\nwarning: x\n");
-        assert_eq!((pacman.len(), pacman[0].offered.as_str()), (1, "6.12.4.arch1-1"));
-        let apk = packages::apk(
-            "Installed:                                Available:\nbusybox-1.36.1-r5                       < 1.36.1-r7 \nca-certificates-bundle-20240226-r0      < 20240705-r0 \n",
-        );
+    fn pacman_and_apk_as_they_answered() {
         assert_eq!(
-            (apk.len(), apk[1].name.as_str(), apk[1].installed.as_str()),
-            (2, "ca-certificates-bundle", "20240226-r0")
+            told(&packages::pacman(&printed("pacman/qu.txt"))),
+            [("epoch", "1:1.0-1", "1:1.1-1"), ("linux", "6.12.1.arch1-1", "6.12.4.arch1-1")],
+            "what is held does not wait"
         );
-        let dnf = packages::dnf(
-            "\nkernel.x86_64     6.11.4-301.fc41     updates\npython3.11-libs.x86_64 3.11.9-1.el9 appstream\nObsoleting Packages\na.noarch 1 updates\n",
+        let long = "a-package-with-a-name-that-is-longer-than-the-column-it-has";
+        assert_eq!(
+            told(&packages::apk(&printed("apk/version.txt"))),
+            [
+                (long, "1.0_git20240101-r0", "1.0_git20240102-r0"),
+                ("busybox", "1.36.1-r5", "1.36.1-r7"),
+                ("ca-certificates-bundle", "20240226-r0", "20240705-r0"),
+                ("libcrypto3", "3.1.4-r1", "3.1.4-r6"),
+            ]
         );
-        assert_eq!((dnf.len(), dnf[1].name.as_str()), (2, "python3.11-libs"));
-        let call = "tools/dnf -C -q --setopt=cachedir=!var!cache!dnf check-update";
-        let two = "a.x86_64 1-1 updates\nb.noarch 2-1 updates\n";
+    }
+
+    #[test]
+    fn dnf_4_and_5_as_they_answered() {
+        let all = [
+            (LONG, "", "20240202.abcdef0123456789-1.fc40"),
+            ("alpha", "", "1.2-3.fc40"),
+            ("bravo-libs", "", "1:2.1-1.fc40"),
+            ("kernel-core", "", "6.1.3-1.fc40"),
+        ];
+        for (call, cache, updates, security) in [
+            (DNF4, "dnf", "dnf/check-update-4.txt", "dnf/security-4.txt"),
+            (DNF5, "libdnf5", "dnf/check-upgrade-5.txt", "dnf/security-5.txt"),
+        ] {
+            assert_eq!(told(&packages::dnf(&printed(updates))), all);
+            let mut host = Host::new(&[
+                ("var/lib/rpm/rpmdb.sqlite", ""),
+                (&format!("var/cache/{cache}/updates-1/repodata/0ff-primary.xml.gz"), ""),
+                (call, &printed(updates)),
+                (&format!("{call}.status"), "100"),
+                (&format!("{call} --security"), &printed(security)),
+                (&format!("{call} --security.status"), "100"),
+            ]);
+            assert_eq!(host.facet().reading("security"), None, "the lists do not say which they are");
+            host.put(&format!("var/cache/{cache}/updates-1/repodata/0ff-updateinfo.xml.gz"), "");
+            let facet = host.facet();
+            assert_eq!((facet.reading("pending"), facet.reading("security")), (Some(4.0), Some(2.0)));
+            assert_eq!(facet.tables[0].rows[0][0], Some(Value::Text("alpha".into())), "security first");
+            assert!(facet.reading("lists_age_seconds").is_some());
+            // None of them mends a weakness: dnf 5 says so in words.
+            host.put(&format!("{call} --security"), &printed("dnf/security-5-none.txt"));
+            host.put(&format!("{call} --security.status"), "0");
+            // The folder of the database is as it was.
+            host.put("var/lib/rpm/rpmdb.sqlite", "another package");
+            assert_eq!(host.facet().reading("security"), Some(0.0), "it was asked anew");
+            // One that does not know of security says so by failing.
+            remove_file(host.dir.path().join(format!("{call} --security"))).unwrap();
+            host.put("var/lib/rpm/rpmdb.sqlite", "and another");
+            let facet = host.facet();
+            assert_eq!((facet.reading("pending"), facet.reading("security")), (Some(4.0), None));
+        }
+    }
+
+    const DNF4: &str = "tools/dnf -C -q --setopt=cachedir=!var!cache!dnf check-update";
+    const DNF5: &str = "tools/dnf5 -C -q --setopt=cachedir=!var!cache!libdnf5 --setopt=build_cache=0 \
+                        --setopt=logdir=!run!tomte --setopt=log_size=65536 check-upgrade";
+
+    #[test]
+    fn a_lock_in_a_folder_of_lists_makes_them_no_newer() {
         let mut host = Host::new(&[
             ("var/lib/rpm/rpmdb.sqlite", ""),
-            (call, two),
-            (&format!("{call}.status"), "100"),
-            (&format!("{call} --security"), "b.noarch 2-1 updates\n"),
-            (&format!("{call} --security.status"), "100"),
+            ("var/cache/dnf/updates-1/repodata/repomd.xml", ""),
+            (DNF4, "a.x86_64 1-1 updates\n"),
         ]);
-        let facet = host.facet();
-        assert_eq!((facet.reading("pending"), facet.reading("security")), (Some(2.0), Some(1.0)));
-        assert_eq!(facet.tables[0].rows[0][0], Some(Value::Text("b".into())), "security first");
-        // One that does not know of security says so by failing.
-        let mut host = Host::new(&[("var/lib/rpm/x", ""), (call, two), (&format!("{call}.status"), "100")]);
-        let facet = host.facet();
-        assert_eq!((facet.reading("pending"), facet.reading("security")), (Some(2.0), None));
-        let mut host =
-            Host::new(&[("var/lib/pacman/local/x", ""), ("tools/pacman -Qu", ""), ("tools/pacman -Qu.status", "1")]);
-        let facet = host.facet();
-        assert_eq!((facet.reading("pending"), facet.reading("security")), (Some(0.0), None), "it does not tell");
+        let age = |host: &mut Host| host.facet().reading("lists_age_seconds").unwrap();
+        let list = fs::File::options()
+            .write(true)
+            .open(host.dir.path().join("var/cache/dnf/updates-1/repodata/repomd.xml"))
+            .unwrap();
+        list.set_modified(UNIX_EPOCH + Duration::from_secs(1_000)).unwrap();
+        assert_eq!(age(&mut host), 3_999_999_000.0);
+        remove_file(host.dir.path().join(DNF4)).unwrap();
+        host.put("var/cache/dnf/metadata_lock.pid", "");
+        assert_eq!(age(&mut host), 3_999_999_000.0, "and nothing was run");
+    }
+
+    /// With the exit status of "there is none".
+    #[test]
+    fn no_lists_and_no_database_are_not_no_updates() {
+        for (installed, call, status, out, err) in [
+            ("var/lib/rpm/x", DNF4, "0", String::new(), "dnf/no-database-4.err"),
+            ("var/lib/pacman/local/x", "tools/pacman -Qu", "1", String::new(), "pacman/no-database.err"),
+            (
+                "lib/apk/db/installed",
+                "tools/apk --no-network version -l <",
+                "0",
+                printed("apk/no-lists.txt"),
+                "apk/no-lists.err",
+            ),
+        ] {
+            let mut host = Host::new(&[(installed, ""), (call, &out), (&format!("{call}.status"), status)]);
+            assert_eq!(host.facet().reading("pending"), Some(0.0));
+            let mut host = Host::new(&[
+                (installed, ""),
+                (call, &out),
+                (&format!("{call}.status"), status),
+                (&format!("{call}.stderr"), &printed(err)),
+            ]);
+            let scope = host.collector.collect(Moment::default()).remove(0);
+            assert!(matches!(scope.outcome, Outcome::Failed { .. }), "{scope:?}");
+        }
+    }
+
+    #[test]
+    fn the_manager_whose_program_is_there_is_asked() {
+        let mut host = Host::new(&[
+            ("var/lib/dpkg/status", ""),
+            ("var/lib/rpm/rpmdb.sqlite", ""),
+            (DNF4, "a.x86_64 1-1 updates\n"),
+        ]);
+        assert_eq!(word(&host.facet(), "manager"), "dnf");
+    }
+
+    #[test]
+    fn stamps_are_of_all_that_is_called_so() {
+        let host = Host::new(&[("a/x-1/r/a-y.z", ""), ("a/x-2/r/b-y", ""), ("a/w/r/y", ""), ("a/x-3", "")]);
+        let root = Root::new(host.dir.path());
+        let count = |pattern: &str| stamps(&root, pattern).len();
+        assert_eq!((count("a/x-*/r/*y*"), count("a/*/r/*"), count("a/x*"), count("a"), count("b/*")), (2, 3, 3, 1, 0));
+        assert_eq!((count("a/x-1/r/b*y*"), count("a/x-1/r/*y*y*")), (0, 0));
     }
 
     #[test]

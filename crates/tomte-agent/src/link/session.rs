@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -29,9 +30,6 @@ const WELCOME_WITHIN: Duration = Duration::from_secs(15);
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// This many heartbeats without a word from the hub end the connection.
 const SILENT_BEATS: u32 = 3;
-/// Collectors report one after the other: what comes first waits so long for
-/// the others, so that a round is one message and not ten.
-const GATHER: Duration = Duration::from_millis(5);
 /// At most this many reports in one message.
 const BATCH: usize = 32;
 /// How long the rest of the agent may take over pushed settings.
@@ -234,8 +232,13 @@ impl Shared<'_> {
         match said {
             FromHub::Ack { epoch, ranges } => {
                 lock(&self.pace).acked(epoch, &ranges, Instant::now());
-                self.station.pipeline().outbox_mut().ack(epoch, &ranges);
-                self.station.to_send.notify_one();
+                let mut pipeline = self.station.pipeline();
+                pipeline.outbox_mut().ack(epoch, &ranges);
+                // Mostly all is on its way, and there is room for more.
+                if pipeline.outbox().has_unsent() {
+                    self.station.to_send.notify_one();
+                }
+                drop(pipeline);
                 self.station.to_store.notify_one();
             }
             FromHub::Resend(Resend { position, .. }) => {
@@ -468,7 +471,12 @@ async fn send<S: Sender>(shared: &Shared<'_>, sender: &mut S, beat: Duration) ->
             continue;
         }
         tokio::select! {
-            () = shared.station.to_send.notified() => tokio::time::sleep(GATHER).await,
+            () = shared.station.to_send.notified() => {
+                // A round is submitted in one go, and is one message and not ten. Each
+                // of its reports has rung: that is one reason to look, not two.
+                tokio::task::yield_now().await;
+                let _ = shared.station.to_send.notified().now_or_never();
+            }
             () = tokio::time::sleep_until(next_beat) => {}
         }
     }

@@ -383,6 +383,15 @@ impl Outbox {
         self.connection.as_ref().map_or(0, |connection| connection.in_flight(Lane::Backlog))
     }
 
+    /// Whether something waits that is not on its way.
+    pub fn has_unsent(&self) -> bool {
+        let Some(connection) = &self.connection else { return false };
+        !connection.live.is_empty()
+            || !connection.backlog.is_empty()
+            || self.depth.reports > 0
+            || self.memory.iter().any(|entry| !entry.sent)
+    }
+
     /// The report to send next, if there is one and the window has room. With
     /// a lane, only if it is of that lane.
     pub fn send_next(&mut self, lane: Option<Lane>) -> Option<(Lane, Arc<Report>)> {
