@@ -318,6 +318,8 @@ mod tests {
         /// The habits of users are those of ripgrep's globs.
         #[test]
         fn like_the_globs_of_others(glob in "([ab/]|\\*|\\*\\*/[ab]|\\?|\\[!?[ab]-?[bc]?\\]|\\{[ab]{1,2},[ab*]{1,2}\\}){0,6}", name in "[abc/]{0,8}") {
+            // Which by itself is `**` to them; to us it is folders, as it is before a name.
+            prop_assume!(glob != "**/");
             let theirs = globset::Glob::new(&glob).map(|glob| glob.compile_matcher().is_match(&name));
             let ours = Glob::new(&glob).map(|glob| glob.matches(&name));
             prop_assert_eq!(ours.ok(), theirs.ok(), "{} {}", glob, name);
