@@ -30,6 +30,9 @@ const AT_MOST: usize = 4;
 const SLOTS_AT_ONCE: usize = 64;
 const FRAMES_AT_ONCE: usize = 256;
 const GIVE_BACK_AT_ONCE: u64 = 64;
+/// There is a checkpoint after so many steps of upkeep: SQLite makes one at
+/// eight megabytes, for which reports would wait too long.
+const CHECKPOINT_STEPS: u32 = 8;
 
 /// What the thread is asked for.
 pub(super) enum Job {
@@ -190,6 +193,8 @@ pub(super) struct Writer {
     old_epochs: Vec<(HostId, u64)>,
     /// Frames that nothing refers to, still to be deleted.
     unused_frames: Vec<i64>,
+    /// Steps since there was a checkpoint after one.
+    steps: u32,
 }
 
 impl Writer {
@@ -217,6 +222,7 @@ impl Writer {
             unsaved,
             old_epochs: Vec::new(),
             unused_frames: Vec::new(),
+            steps: 0,
         }
     }
 
@@ -449,6 +455,14 @@ impl Writer {
         committed?;
         if let Some(after) = after {
             after(&self.shared);
+        }
+        self.steps += 1;
+        if self.steps >= CHECKPOINT_STEPS {
+            self.steps = 0;
+            // What was committed stays so; the next commit tries again.
+            if let Err(error) = self.checkpoint() {
+                tracing::warn!(%error, "there was no checkpoint of the history");
+            }
         }
         Ok(())
     }
