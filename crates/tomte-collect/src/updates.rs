@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tomte_model::report::Table;
-use tomte_model::{Facet, Moment, Outcome, Scope, Value};
+use tomte_model::{Facet, Glob, Moment, Outcome, Scope, Value};
 
 use self::packages::Package;
 use crate::Collector;
@@ -243,22 +243,16 @@ fn table(packages: &[Package]) -> Table {
     }
 }
 
-/// When the files were modified that are called so: a `*` in a name stands for any
-/// text, and a whole path without one for itself.
+/// When the files were modified whose path is as a pattern says, folder by folder.
 fn stamps(root: &Root, pattern: &str) -> Vec<SystemTime> {
     let mut found = vec![root.path("")];
     for part in pattern.split('/') {
-        found = match part.split_once('*') {
+        let glob = Glob::new(part).ok().filter(|_| !Glob::is_plain(part));
+        found = match glob {
             None => found.into_iter().map(|path| path.join(part)).collect(),
-            Some(_) => {
-                let fits = |name: &String| {
-                    let mut rest = name.as_str();
-                    let mut texts = part.split('*');
-                    texts.next().is_some_and(|first| rest.strip_prefix(first).map(|left| rest = left).is_some())
-                        && texts.all(|text| rest.split_once(text).map(|(_, right)| rest = right).is_some())
-                };
+            Some(glob) => {
                 let inside = |path: PathBuf| {
-                    let names = names(&path).unwrap_or_default().into_iter().filter(fits);
+                    let names = names(&path).unwrap_or_default().into_iter().filter(|name| glob.matches(name));
                     names.map(|name| path.join(name)).collect::<Vec<_>>()
                 };
                 found.into_iter().flat_map(inside).collect()
